@@ -1,0 +1,31 @@
+// Package internaldeps pins dependencies until the packages that import them exist.
+package internaldeps
+
+import (
+	_ "github.com/caarlos0/env/v11"
+	_ "github.com/cenkalti/backoff/v4"
+	_ "github.com/docker/docker/client"
+	_ "github.com/docker/docker/pkg/stdcopy"
+	_ "github.com/docker/go-units"
+	_ "github.com/google/uuid"
+	_ "github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/nats-io/nats-server/v2/server"
+	_ "github.com/nats-io/nats.go/jetstream"
+	_ "github.com/nats-io/nats.go/micro"
+	_ "github.com/nats-io/nkeys"
+	_ "github.com/pressly/goose/v3"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/rs/zerolog"
+	_ "github.com/spf13/cobra"
+	_ "github.com/stretchr/testify/require"
+	_ "go.etcd.io/etcd/client/v3"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/term"
+	_ "pgregory.net/rapid"
+	_ "github.com/containerd/errdefs"
+	_ "github.com/opencontainers/image-spec/specs-go/v1"
+	_ "github.com/distribution/reference"
+	_ "golang.org/x/text/language"
+)
