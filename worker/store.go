@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/vcs-iaas/pgforeman/jobs"
+)
+
+// Rule changes one operation's snapshot; it does no I/O. An error rolls the
+// transaction back and is returned as it is.
+type Rule func(*jobs.Snapshot) error
+
+// Admission is a decoded request on its way into the store.
+type Admission struct {
+	Request jobs.Request
+	Target  jobs.Target
+	Spec    json.RawMessage // canonical
+	// Plan computes the stages once the cluster is known (pure).
+	Plan func(in jobs.PlanInput) (jobs.Plan, error)
+	// Weight gives a step type's weight.
+	Weight func(step string) int
+	// OperationTimeout is 0 for none.
+	OperationTimeout time.Duration
+	// TargetOperation and TargetDeadLetter name what a control request acts
+	// on; Control is the rule applied to it (the snapshot's Operation is the
+	// target).
+	TargetOperation, TargetDeadLetter string
+	Control                           Rule
+}
+
+// Admitted is what became of an admission.
+type Admitted struct {
+	Operation jobs.Operation
+	// Duplicate: the same request was admitted or rejected before; nothing was
+	// changed and nothing told.
+	Duplicate bool
+}
+
+// Store is the state database as the engine needs it; package store implements
+// it on Postgres. Times are the database's clock throughout. Every method
+// returns jobs.ErrUnavailable (wrapped) when the database cannot be reached.
+type Store interface {
+	// Admit persists a request as an operation in one transaction: the
+	// operation (queued), its steps (pending), for NewCluster the cluster
+	// (creating), the audit row, operation.accepted. For a control request it
+	// applies Control to the target in the same transaction; the control
+	// operation is succeeded at once. A refusal is a *jobs.Error
+	// (request_id_conflict, name_taken, unknown_cluster, unknown_operation,
+	// or what Control returned) and changes nothing.
+	Admit(ctx context.Context, a Admission) (Admitted, error)
+	// Reject records a rejected request and tells operation.rejected; doing it
+	// again for the same (tenant, id, hash) changes nothing.
+	Reject(ctx context.Context, req jobs.Request, e *jobs.Error) error
+	// Bury records an unreadable message as a dead letter and publishes it;
+	// idempotent by StreamSeq.
+	Bury(ctx context.Context, d jobs.DeadLetter) error
+
+	// StartQueued moves operations from queued to active where their cluster
+	// has no active one and no earlier queued one, and their tenant has fewer
+	// than perTenant active ones; tenants with fewer active operations come
+	// first. start is applied to each in a transaction of its own. It returns
+	// how many it started.
+	StartQueued(ctx context.Context, limit, perTenant int, start Rule) (int, error)
+	// Claim leases up to limit steps that are ready (or whose lease has run
+	// out) and whose name is among steps, for the duration lease.
+	Claim(ctx context.Context, worker string, limit int, steps []string, lease time.Duration) ([]jobs.Claimed, error)
+	// Renew extends the leases in one statement and returns those that the
+	// worker still holds, each with whether its operation wants it interrupted
+	// (it is being undone, and the attempt is not an undo).
+	Renew(ctx context.Context, worker string, leases []jobs.Lease, lease time.Duration) (held []Held, err error)
+	// Release gives leases back at once (drain): the steps are ready again.
+	Release(ctx context.Context, leases []jobs.Lease) error
+	// Update applies rule to an operation in one transaction that holds the
+	// cluster's and the operation's rows. With a lease, it first checks that
+	// the attempt holds its step, else jobs.ErrLeaseLost.
+	Update(ctx context.Context, operationID string, lease *jobs.Lease, rule Rule) error
+	// Overdue gives the ids of active operations past their deadline.
+	Overdue(ctx context.Context, limit int) ([]string, error)
+	// NextWake is when the next step becomes ready or its lease runs out, at
+	// most max from now: how long an idle pool may sleep.
+	NextWake(ctx context.Context, max time.Duration) (time.Duration, error)
+
+	// Outbox gives the oldest unpublished messages, in order; Published
+	// removes them.
+	Outbox(ctx context.Context, limit int) ([]jobs.Outgoing, error)
+	Published(ctx context.Context, ids []int64) error
+
+	// TakeDuty takes or renews the named duty for worker; false when another
+	// worker holds it. GiveUpDuty hands it over at once.
+	TakeDuty(ctx context.Context, name, worker string, lease time.Duration) (bool, error)
+	GiveUpDuty(ctx context.Context, name, worker string) error
+
+	// Prune removes finished operations, settled dead letters, deleted
+	// clusters and rejections that ended before the age, in a batch; it
+	// returns how many rows.
+	Prune(ctx context.Context, age time.Duration, batch int) (int, error)
+	// Ping tells whether the database answers.
+	Ping(ctx context.Context) error
+}
+
+// Held is a lease that its worker still holds.
+type Held struct {
+	Lease     jobs.Lease
+	Interrupt bool
+}
