@@ -2,41 +2,19 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
 )
 
-// Rule changes one operation's snapshot; it does no I/O. An error rolls the
-// transaction back and is returned as it is.
-type Rule func(*jobs.Snapshot) error
-
-// Admission is a decoded request on its way into the store.
-type Admission struct {
-	Request jobs.Request
-	Target  jobs.Target
-	Spec    json.RawMessage // canonical
-	// Plan computes the stages once the cluster is known (pure).
-	Plan func(in jobs.PlanInput) (jobs.Plan, error)
-	// Weight gives a step type's weight.
-	Weight func(step string) int
-	// OperationTimeout is 0 for none.
-	OperationTimeout time.Duration
-	// TargetOperation and TargetDeadLetter name what a control request acts
-	// on; Control is the rule applied to it (the snapshot's Operation is the
-	// target).
-	TargetOperation, TargetDeadLetter string
-	Control                           Rule
-}
-
-// Admitted is what became of an admission.
-type Admitted struct {
-	Operation jobs.Operation
-	// Duplicate: the same request was admitted or rejected before; nothing was
-	// changed and nothing told.
-	Duplicate bool
-}
+// The words of the store's interface live in package jobs, where the store,
+// which does not know this package, finds them too.
+type (
+	Rule      = jobs.Rule
+	Admission = jobs.Admission
+	Admitted  = jobs.Admitted
+	Held      = jobs.Held
+)
 
 // Store is the state database as the engine needs it; package store implements
 // it on Postgres. Times are the database's clock throughout. Every method
@@ -98,10 +76,4 @@ type Store interface {
 	Prune(ctx context.Context, age time.Duration, batch int) (int, error)
 	// Ping tells whether the database answers.
 	Ping(ctx context.Context) error
-}
-
-// Held is a lease that its worker still holds.
-type Held struct {
-	Lease     jobs.Lease
-	Interrupt bool
 }
