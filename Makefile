@@ -1,0 +1,79 @@
+# What a developer types. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GO      ?= go
+TOOL    := $(GO) tool -modfile=.tools/go.mod
+
+# Where `make dev` and `make demo` keep their state.
+export PGFOREMAN_STATE_DIR ?= $(CURDIR)/.pgforeman
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/pgforeman
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/pgforeman ./cmd/pgforeman
+
+.PHONY: generate
+generate: ## Generate the code in store/internal/dbsqlc from queries/ and the migrations
+	$(TOOL) sqlc generate
+
+.PHONY: images
+images: build ## Build the container images that the Engine does not have yet
+	bin/pgforeman image build
+
+.PHONY: demo
+demo: images ## Create a cluster of three nodes, write to it, show how to use it
+	deployments/demo.sh
+
+# The packages' tests run one after another (-p 1): many of them start containers,
+# and a timing that holds on an idle machine does not hold beside a second cluster.
+.PHONY: test
+test: images ## Run every test (needs Docker)
+	$(GO) build ./...
+	$(GO) test -p 1 -timeout 30m ./...
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need nothing but Go
+	$(GO) test -short ./...
+
+.PHONY: test-integration
+test-integration: images ## Run the whole-program tests alone; RUN=TestName picks some
+	$(GO) test -p 1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./integration/...
+
+.PHONY: chaos
+chaos: images ## Run the tests that kill, pause and cut off parts of a running system
+	$(GO) test -p 1 -timeout 30m -count 1 -v -run 'Chaos' ./integration/...
+
+.PHONY: bench
+bench: images ## Measure engine, provisioning and failover, each beside its reference
+	bin/pgforeman bench engine
+	bin/pgforeman bench provision
+	bin/pgforeman bench failover
+
+.PHONY: lint
+lint: ## Check format, vet, lint, and that generated code is fresh (no network)
+	@unformatted=$$(git ls-files -z '*.go' | xargs -0 -r gofmt -l); \
+	  [ -z "$$unformatted" ] || { echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run
+	.ci/generated
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what the binary calls (asks vuln.go.dev)
+	$(TOOL) govulncheck ./...
+
+.PHONY: sbom
+sbom: ## Write bin/pgforeman.cdx.json, the bill of materials of the binary (CycloneDX)
+	@mkdir -p bin
+	$(TOOL) cyclonedx-gomod app -json -licenses -main cmd/pgforeman -output bin/pgforeman.cdx.json .
+
+.PHONY: clean
+clean: ## Remove what dev and demo left in Docker, their state, and bin/
+	@if [ -x bin/pgforeman ]; then bin/pgforeman dev down --yes; fi
+	rm -rf bin
