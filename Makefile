@@ -8,9 +8,6 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 GO      ?= go
 TOOL    := $(GO) tool -modfile=.tools/go.mod
 
-# Where `make dev` and `make demo` keep their state.
-export PGFOREMAN_STATE_DIR ?= $(CURDIR)/.pgforeman
-
 .PHONY: help
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
