@@ -66,19 +66,20 @@ func startProgram(t *testing.T) *program {
 	return p
 }
 
-// freeAddress gives a loopback address that nothing listens on, below the
+// freeAddress gives a loopback address that nothing listens on, below the ports
+// that pgforeman allocates to clusters (25000 on) and below the
 // range from which the kernel and Docker choose ports of their own.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 200 {
-		port := 21000 + int(time.Now().UnixNano()/1000%9000)
+		port := 21000 + int(time.Now().UnixNano()/1000%3900)
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		if l, err := net.Listen("tcp", addr); err == nil {
 			_ = l.Close()
 			return addr
 		}
 	}
-	t.Fatal("no free port between 21000 and 30000")
+	t.Fatal("no free port between 21000 and 24900")
 	return ""
 }
 
