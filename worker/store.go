@@ -34,6 +34,9 @@ type Store interface {
 	// Bury records an unreadable message as a dead letter and publishes it;
 	// idempotent by StreamSeq.
 	Bury(ctx context.Context, d jobs.DeadLetter) error
+	// DeadLetter gives a dead letter of a tenant with its original;
+	// jobs.ErrNotFound when there is none.
+	DeadLetter(ctx context.Context, tenant, id string) (jobs.DeadLetter, error)
 
 	// StartQueued moves operations from queued to active where their cluster
 	// has no active one and no earlier queued one, and their tenant has fewer
@@ -45,8 +48,9 @@ type Store interface {
 	// out) and whose name is among steps, for the duration lease.
 	Claim(ctx context.Context, worker string, limit int, steps []string, lease time.Duration) ([]jobs.Claimed, error)
 	// Renew extends the leases in one statement and returns those that the
-	// worker still holds, each with whether its operation wants it interrupted
-	// (it is being undone, and the attempt is not an undo).
+	// worker still holds, each with whether its operation wants it interrupted:
+	// it is being undone and the attempt is not an undo, or it is failing
+	// (running, with an error).
 	Renew(ctx context.Context, worker string, leases []jobs.Lease, lease time.Duration) (held []Held, err error)
 	// Release gives leases back at once (drain): the steps are ready again.
 	Release(ctx context.Context, leases []jobs.Lease) error

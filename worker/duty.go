@@ -1,0 +1,136 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// dutyName is the duty that one worker at a time holds.
+const dutyName = "foreman"
+
+// Chore is work that one worker at a time does for all: the one which holds the
+// foreman's duty. Run blocks until ctx ends; when it ends before, it is started
+// again after a while.
+type Chore struct {
+	Name string
+	Run  func(ctx context.Context) error
+}
+
+// duty takes the foreman's duty when it is free, and runs the chores while it
+// is held. Like a step's lease it ends by this worker's own clock before the
+// database gives it to another.
+type duty struct {
+	w      *Worker
+	chores []Chore
+}
+
+// run competes for the duty until ctx ends, and then gives it up at once.
+func (d *duty) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		sent := time.Now()
+		mine, err := d.take(ctx)
+		d.w.health.nats(d.w.nc)
+		if err == nil && mine {
+			d.hold(ctx, sent)
+			continue
+		}
+		pause(ctx, d.w.timing.Duty)
+	}
+}
+
+func (d *duty) take(ctx context.Context) (mine bool, err error) {
+	err = within(ctx, d.w.timing.Duty, func(ctx context.Context) error {
+		mine, err = d.w.store.TakeDuty(ctx, dutyName, d.w.opt.Name, d.w.timing.Lease)
+		return err
+	})
+	d.w.health.database(err)
+	return mine, err
+}
+
+// hold runs the chores until the duty is lost or ctx ends. at is the moment
+// before it was taken.
+func (d *duty) hold(ctx context.Context, at time.Time) {
+	d.w.log.Info().Msg("foreman duty taken")
+	chores, stop := context.WithCancel(ctx)
+	defer stop()
+	fence := time.AfterFunc(d.w.timing.Fence-time.Since(at), stop)
+	defer fence.Stop()
+
+	var running sync.WaitGroup
+	for _, c := range d.chores {
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			c.keep(chores, d.w.log)
+		}()
+	}
+	d.renew(chores, stop, fence)
+	running.Wait()
+	d.giveUp(ctx)
+	d.w.log.Info().Msg("foreman duty ended")
+}
+
+// renew renews the duty until its context ends.
+func (d *duty) renew(ctx context.Context, stop context.CancelFunc, fence *time.Timer) {
+	for {
+		pause(ctx, d.w.timing.Duty)
+		if ctx.Err() != nil {
+			return
+		}
+		sent := time.Now()
+		mine, err := d.take(ctx)
+		d.w.health.nats(d.w.nc)
+		switch {
+		case err != nil: // the fence counts on
+		case mine && ctx.Err() == nil:
+			fence.Reset(d.w.timing.Fence - time.Since(sent))
+		default:
+			stop()
+		}
+	}
+}
+
+// giveUp hands the duty over; where that fails it runs out by itself.
+func (d *duty) giveUp(ctx context.Context) {
+	err := within(context.WithoutCancel(ctx), d.w.timing.Duty, func(ctx context.Context) error {
+		return d.w.store.GiveUpDuty(ctx, dutyName, d.w.opt.Name)
+	})
+	if err != nil {
+		d.w.log.Warn().Err(err).Msg("foreman duty not given up, it runs out by itself")
+	}
+}
+
+// keep runs a chore until ctx ends, again and again when it ends before.
+func (c Chore) keep(ctx context.Context, log zerolog.Logger) {
+	wait := newBackOff(500*time.Millisecond, 10*time.Second)
+	last := ""
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := c.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > time.Minute {
+			wait.Reset()
+			last = ""
+		}
+		if text := fmt.Sprint(err); text != last {
+			log.Error().Str("chore", c.Name).Err(err).Msg("chore ended, it is started again")
+			last = text
+		}
+		pause(ctx, wait.NextBackOff())
+	}
+}
+
+func (c Chore) once(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return c.Run(ctx)
+}

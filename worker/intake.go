@@ -1,0 +1,240 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/vcs-iaas/pgforeman/jobs"
+)
+
+// intake pulls requests, one at a time and in their order: commit, then ack.
+// A message that is not settled when its worker dies is delivered again, and
+// found to be a duplicate if it had been committed.
+type intake struct {
+	w   *Worker
+	log *onceLog
+}
+
+const (
+	intakeBatch = 16
+	// intakeAckWait is how long a dead worker's messages wait for the next.
+	intakeAckWait = 5 * time.Second
+	// unknownTries deliveries of a message that this worker does not know, or
+	// cannot save, leave other workers the chance to take it; then it is a
+	// dead letter.
+	unknownTries = 5
+)
+
+// verdict is what becomes of a message.
+type verdict int
+
+const (
+	ack   verdict = iota + 1 // its rows are committed
+	later                    // nothing was committed: deliver it again after a while
+)
+
+func (in *intake) run(ctx context.Context) error {
+	consumer, err := in.consumer(ctx)
+	if err != nil {
+		return err
+	}
+	in.log.works()
+	for ctx.Err() == nil {
+		if err := in.fetch(ctx, consumer); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// consumer makes sure that streams and consumer are there.
+func (in *intake) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, in.w.timing.Ack)
+	defer cancel()
+	if err := EnsureStreams(ctx, in.w.js, in.w.opt.Replicas); err != nil {
+		return nil, err
+	}
+	c, err := in.w.js.CreateOrUpdateConsumer(ctx, jobs.StreamRequests, jetstream.ConsumerConfig{
+		Durable: jobs.ConsumerIntake, Description: "takes requests into the state database",
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: intakeAckWait,
+		MaxAckPending: 4 * intakeBatch, MaxDeliver: -1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create consumer %s: %w", jobs.ConsumerIntake, err)
+	}
+	return c, nil
+}
+
+// fetch pulls one batch and handles it as it comes in.
+func (in *intake) fetch(ctx context.Context, consumer jetstream.Consumer) error {
+	pull, cancel := context.WithTimeout(ctx, in.w.timing.Pull)
+	defer cancel()
+	batch, err := consumer.Fetch(intakeBatch, jetstream.FetchContext(pull), jetstream.FetchHeartbeat(in.w.timing.Pull/4))
+	if err != nil {
+		return fmt.Errorf("pull requests: %w", err)
+	}
+	for msg := range batch.Messages() {
+		if ctx.Err() != nil {
+			in.settle(ctx, msg, later, 0)
+			continue
+		}
+		v, delay := in.hold(ctx, msg)
+		in.settle(ctx, msg, v, delay)
+	}
+	err = batch.Error()
+	if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return fmt.Errorf("pull requests: %w", err)
+}
+
+// hold handles a message, again and again while the database is away: nothing
+// is acked and no other message overtakes it.
+func (in *intake) hold(ctx context.Context, msg jetstream.Msg) (verdict, time.Duration) {
+	wait := newBackOff(100*time.Millisecond, time.Second)
+	for {
+		v, delay, err := in.handle(ctx, msg)
+		in.w.health.database(err)
+		switch {
+		case err == nil:
+			in.log.works()
+			return v, delay
+		case ctx.Err() != nil:
+			return later, 0
+		case isAway(err), errors.Is(err, errJetStreamAway):
+			in.log.failed(err)
+			if err := msg.InProgress(); err != nil {
+				in.w.log.Debug().Err(err).Msg("message not held")
+			}
+			pause(ctx, wait.NextBackOff())
+		default:
+			return in.giveUp(ctx, msg, jobs.CodeInternal, err)
+		}
+	}
+}
+
+// settle acks a message or hands it back.
+func (in *intake) settle(ctx context.Context, msg jetstream.Msg, v verdict, delay time.Duration) {
+	var err error
+	switch v {
+	case ack:
+		err = msg.Ack()
+	case later:
+		err = msg.NakWithDelay(max(delay, time.Millisecond))
+	}
+	if err != nil && ctx.Err() == nil {
+		in.w.log.Debug().Err(err).Msg("message not settled, it comes again")
+	}
+}
+
+// handle carries one message into the store. An error means that nothing was
+// committed; a panic in a kind's functions is one too.
+func (in *intake) handle(ctx context.Context, msg jetstream.Msg) (v verdict, delay time.Duration, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a fault of pgforeman while reading the request: %v", p)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, in.w.timing.Statement)
+	defer cancel()
+	req, err := jobs.ParseRequest(msg.Subject(), msg.Headers(), msg.Data())
+	kind, known := in.w.rules.kinds[req.Kind]
+
+	var unreadable *jobs.Unreadable
+	var unknown *jobs.UnknownKind
+	switch {
+	case errors.As(err, &unreadable):
+		return ack, 0, in.bury(ctx, msg, letter{tenant: unreadable.Tenant, kind: unreadable.Kind,
+			code: jobs.CodeUnreadable, reason: "the message cannot be read: " + unreadable.Reason})
+	case errors.As(err, &unknown):
+		return in.unknown(ctx, msg, req, unknown)
+	case err != nil:
+		return ack, 0, in.w.store.Reject(ctx, req, rejection(err))
+	case !known:
+		return in.unknown(ctx, msg, req, &jobs.UnknownKind{Kind: req.Kind, Version: jobs.Version})
+	}
+	return ack, 0, in.admit(ctx, req, kind)
+}
+
+// admit decodes the request and admits it, or rejects it.
+func (in *intake) admit(ctx context.Context, req jobs.Request, kind jobs.Kind) error {
+	spec, err := kind.Decode(req)
+	if err != nil {
+		return in.w.store.Reject(ctx, req, rejection(err))
+	}
+	a := Admission{
+		Request: req, Target: kind.Target, Spec: spec,
+		Plan: in.w.planOf(kind), Weight: in.w.weight, OperationTimeout: policyOf(spec).timeout(),
+	}
+	var turned string // the operation whose attempts are no longer wanted
+	if kind.Target == jobs.AnotherOperation {
+		if err := in.control(ctx, &a, &turned); err != nil {
+			return in.refuse(ctx, req, err)
+		}
+	}
+	admitted, err := in.w.store.Admit(ctx, a)
+	if err != nil {
+		return in.refuse(ctx, req, err)
+	}
+	if !admitted.Duplicate {
+		in.w.wakes.committed(true)
+		in.w.leases.stopRuns(turned)
+		in.w.log.Info().Str("tenant", req.Tenant).Str("request", req.ID).Str("kind", string(req.Kind)).
+			Str("cluster", req.Cluster).Str("operation", admitted.Operation.ID).Msg("request accepted")
+	}
+	return nil
+}
+
+// control adds to an admission what it does to its target.
+func (in *intake) control(ctx context.Context, a *Admission, turned *string) error {
+	var spec jobs.ControlSpec
+	if err := json.Unmarshal(a.Spec, &spec); err != nil {
+		return fmt.Errorf("read the control request: %w", err)
+	}
+	if a.Request.Kind == jobs.OperationReplay && spec.DeadLetterID != "" {
+		if err := in.revive(ctx, a.Request, spec.DeadLetterID); err != nil {
+			return err
+		}
+	}
+	rule := in.w.rules.control(a.Request.Kind, spec)
+	a.TargetOperation, a.TargetDeadLetter = spec.OperationID, spec.DeadLetterID
+	a.Control = func(s *jobs.Snapshot) error {
+		if err := rule(s); err != nil {
+			return err
+		}
+		if op := s.Operation; op != nil && op.State == jobs.OperationUndoing {
+			*turned = op.ID
+		}
+		return nil
+	}
+	return nil
+}
+
+// refuse rejects a request that the store, or a rule, refused; other errors
+// pass.
+func (in *intake) refuse(ctx context.Context, req jobs.Request, err error) error {
+	var refusal *jobs.Error
+	var faults jobs.Faults
+	if errors.As(err, &refusal) || errors.As(err, &faults) {
+		in.w.log.Info().Str("tenant", req.Tenant).Str("request", req.ID).Str("kind", string(req.Kind)).
+			Err(err).Msg("request rejected")
+		if err := in.w.store.Reject(ctx, req, jobs.ErrorOf(err, jobs.CodeInvalid)); err != nil {
+			return err
+		}
+		in.w.wakes.committed(false)
+		return nil
+	}
+	return err
+}
+
+// rejection is a decoder's error as the contract tells it.
+func rejection(err error) *jobs.Error {
+	e := *jobs.ErrorOf(err, jobs.CodeInvalid)
+	e.Retryable = false
+	return &e
+}

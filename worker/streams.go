@@ -1,0 +1,110 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/vcs-iaas/pgforeman/jobs"
+)
+
+// requestsMaxAge is how long requests stay in their stream after they were
+// taken in, for people to look at; the state database is the truth.
+const requestsMaxAge = 7 * 24 * time.Hour
+
+// StreamError says how a stream that exists differs from what pgforeman needs.
+type StreamError struct {
+	Stream string
+	Diffs  []string
+}
+
+// Error names every difference and what to do.
+func (e *StreamError) Error() string {
+	return fmt.Sprintf("stream %s cannot be used: %s; change it, or remove it so that it is made anew",
+		e.Stream, strings.Join(e.Diffs, "; "))
+}
+
+// Streams are the streams of the contract as they are created. replicas below 1
+// means 1. What a person may change afterwards: replicas, ages, limits,
+// placement.
+func Streams(replicas int) []jetstream.StreamConfig {
+	base := strings.Join([]string{jobs.Prefix, jobs.Version}, ".")
+	stream := func(name, subject, about string) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: name, Description: about, Subjects: []string{base + "." + subject + ".>"},
+			Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			Replicas: max(replicas, 1), Duplicates: 2 * time.Minute, AllowDirect: true,
+		}
+	}
+	requests := stream(jobs.StreamRequests, "request", "requests to pgforeman")
+	requests.MaxAge = requestsMaxAge
+	events := stream(jobs.StreamEvents, "event", "what pgforeman tells")
+	events.Duplicates = 15 * time.Minute
+	events.MaxAge = 30 * 24 * time.Hour
+	dead := stream(jobs.StreamDead, "dead", "dead letters of pgforeman")
+	return []jetstream.StreamConfig{requests, events, dead}
+}
+
+// EnsureStreams creates the streams that are missing and compares the others
+// with what is needed; it changes nothing that exists. An unfit one is a
+// *StreamError.
+func EnsureStreams(ctx context.Context, js jetstream.JetStream, replicas int) error {
+	var unfit []error
+	for _, want := range Streams(replicas) {
+		info, err := ensureStream(ctx, js, want)
+		if err != nil {
+			return fmt.Errorf("create stream %s: %w", want.Name, err)
+		}
+		if diffs := compareStream(want, info.Config); len(diffs) > 0 {
+			unfit = append(unfit, &StreamError{Stream: want.Name, Diffs: diffs})
+		}
+	}
+	return errors.Join(unfit...)
+}
+
+func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another worker was quicker
+			stream, err = js.Stream(ctx, want.Name)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return stream.CachedInfo(), nil
+}
+
+// compareStream says in which points that matter a stream differs.
+func compareStream(want, is jetstream.StreamConfig) (diffs []string) {
+	differ := func(what string, want, is any) {
+		diffs = append(diffs, fmt.Sprintf("%s is %v and must be %v", what, is, want))
+	}
+	for _, subject := range want.Subjects {
+		if !slices.Contains(is.Subjects, subject) {
+			differ("subjects", want.Subjects, is.Subjects)
+		}
+	}
+	if is.Retention != want.Retention {
+		differ("retention", want.Retention, is.Retention)
+	}
+	if is.Storage != want.Storage {
+		differ("storage", want.Storage, is.Storage)
+	}
+	if is.Duplicates < want.Duplicates {
+		differ("duplicate window", "at least "+want.Duplicates.String(), is.Duplicates)
+	}
+	if is.MaxMsgsPerSubject > 0 {
+		differ("messages per subject", "unlimited", is.MaxMsgsPerSubject)
+	}
+	if is.NoAck {
+		differ("no-ack", false, true)
+	}
+	return diffs
+}
