@@ -14,6 +14,9 @@ import (
 // errAgain says that a container changed under EnsureContainer's hands, so that it has to look anew.
 var errAgain = errors.New("changed meanwhile")
 
+// errNetworkGone says that a container cannot be started any more, only made anew.
+var errNetworkGone = errors.New("its network is gone, it has to be made anew")
+
 // EnsureContainer makes the container that the specification describes exist and run. See the package comment for
 // what happens with one that exists. Its network and volumes must exist, so that nothing unlabelled is made.
 //
@@ -85,7 +88,10 @@ func (e *Engine) converge(ctx context.Context, spec ContainerSpec, hash string) 
 			return c, moved(err)
 		}
 	}
-	if err := e.start(ctx, c.ID); err != nil {
+	switch err := e.start(ctx, c.ID); {
+	case errors.Is(err, errNetworkGone): // it remembers the network's id, so a new one of that name does not help it
+		return c, e.replace(ctx, c)
+	case err != nil:
 		return c, moved(err)
 	}
 	c, err = e.inspect(ctx, c.ID)
@@ -145,7 +151,7 @@ func (e *Engine) start(ctx context.Context, id string) error {
 		case strings.Contains(err.Error(), "is ambiguous"):
 			return err
 		case errors.Is(err, ErrNotFound) && strings.Contains(err.Error(), "network"):
-			return giveUp(fmt.Errorf("%w: its network is gone: %s", ErrEngine, err))
+			return giveUp(fmt.Errorf("%w: %w", errNetworkGone, err))
 		}
 		return giveUp(err)
 	})

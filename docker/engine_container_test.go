@@ -85,6 +85,27 @@ func testContainerChanged(t *testing.T, b bench) {
 	require.ErrorIs(t, err, ErrNotFound)
 }
 
+// Someone pruned networks while the cluster was stopped.
+func testContainerNetworkMadeAnew(t *testing.T, b bench) {
+	spec := b.spec(t)
+	_, err := b.EnsureContainer(t.Context(), spec)
+	require.NoError(t, err)
+	require.NoError(t, b.StopContainer(t.Context(), spec.Name, time.Second))
+	inv, err := b.Inventory(t.Context(), spec.Labels)
+	require.NoError(t, err)
+	require.NoError(t, b.Remove(t.Context(), Inventory{Networks: inv.Networks}))
+
+	require.ErrorContains(t, b.StartContainer(t.Context(), spec.Name), "made anew")
+	_, err = b.EnsureContainer(t.Context(), spec)
+	require.ErrorIs(t, err, ErrNotFound)
+	require.ErrorContains(t, err, spec.Network)
+	_, err = b.EnsureNetwork(t.Context(), NetworkSpec{Name: spec.Network, Labels: spec.Labels})
+	require.NoError(t, err)
+	c, err := b.EnsureContainer(t.Context(), spec)
+	require.NoError(t, err)
+	require.True(t, c.Running())
+}
+
 func testContainerPaused(t *testing.T, b bench) {
 	spec := b.spec(t)
 	first, err := b.EnsureContainer(t.Context(), spec)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/stretchr/testify/require"
@@ -27,14 +28,42 @@ func testNetworkOnce(t *testing.T, b bench) {
 
 func testNetworkTenAtOnce(t *testing.T, b bench) {
 	spec := NetworkSpec{Name: unique("pgf-net"), Labels: Labels{LabelClusterID: "c1"}}
-	for range 2 { // twins are there already, as a race leaves them whose callers died before they cleaned up
-		b.createTwin(t, spec)
-	}
 	_, err := atOnce(func() (Network, error) { return b.EnsureNetwork(t.Context(), spec) })
 	require.NoError(t, err)
 	found, err := b.networksNamed(t.Context(), spec.Name)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
+
+	for range 2 { // as a race leaves them whose callers died before they cleaned up
+		b.createTwin(t, spec)
+	}
+	_, err = atOnce(func() (Network, error) { return b.EnsureNetwork(t.Context(), spec) })
+	require.NoError(t, err)
+	found, err = b.networksNamed(t.Context(), spec.Name)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+}
+
+// A twin that has containers is kept, though it is the younger one.
+func testNetworkTwinInUse(t *testing.T, b bench) {
+	spec := NetworkSpec{Name: unique("pgf-net"), Labels: Labels{LabelClusterID: "c1"}}
+	older, err := b.EnsureNetwork(t.Context(), spec)
+	require.NoError(t, err)
+	b.createTwin(t, spec)
+	twins, err := b.networksNamed(t.Context(), spec.Name)
+	require.NoError(t, err)
+	require.Len(t, twins, 2)
+	younger := twins[0].ID
+	if younger == older.ID {
+		younger = twins[1].ID
+	}
+	// Attached by id after the start: a start resolves the name, which is ambiguous now.
+	id := b.strangerOn(t, &container.HostConfig{})
+	require.NoError(t, b.cli.NetworkConnect(t.Context(), younger, id, nil))
+
+	kept, err := b.EnsureNetwork(t.Context(), spec)
+	require.NoError(t, err)
+	require.Equal(t, younger, kept.ID)
 }
 
 // createTwin makes a network without the SDK, which always asks the Engine to refuse a name that exists.
