@@ -1,0 +1,16 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands are all commands, in the order of the help.
+func commands(g *globals) []*cobra.Command {
+	return []*cobra.Command{
+		newDevCommand(g),
+		newWorkerCommand(g),
+		newMigrateCommand(g),
+		newDoctorCommand(g),
+		newImageCommand(g),
+		newKeyCommand(g),
+		newVersionCommand(g),
+	}
+}
