@@ -37,9 +37,10 @@ type ContainerSpec struct {
 	Aliases  []string
 	Labels   Labels
 
-	Cmd  []string // empty is the image's
-	Env  []string // KEY=value
-	User string   // empty is the image's
+	Entrypoint []string // empty is the image's
+	Cmd        []string // empty is the image's
+	Env        []string // KEY=value
+	User       string   // empty is the image's
 
 	Mounts []VolumeMount
 	Tmpfs  map[string]string // path → options like "size=64m,uid=999,mode=0700"
@@ -133,7 +134,7 @@ func (e *Engine) config(s ContainerSpec, hash string) *container.Config {
 	labels := e.owned(s.Labels)
 	labels[LabelSpec] = hash
 	c := &container.Config{
-		Image: s.Image, Hostname: s.Hostname, Env: s.Env, Cmd: s.Cmd, User: s.User,
+		Image: s.Image, Hostname: s.Hostname, Env: s.Env, Entrypoint: s.Entrypoint, Cmd: s.Cmd, User: s.User,
 		Labels: labels, ExposedPorts: nat.PortSet{},
 	}
 	if c.Hostname == "" {
