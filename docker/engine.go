@@ -122,6 +122,8 @@ type Info struct {
 	MemoryTotal   int64  // bytes
 	CPUs          int
 	Rootless      bool
+	// NetworkDrivers are those that networks can be made with, like bridge.
+	NetworkDrivers []string
 }
 
 // Info asks the Engine about itself.
@@ -139,6 +141,7 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 		Name: i.Name, Version: i.ServerVersion, APIVersion: e.cli.ClientVersion(),
 		OS: i.OperatingSystem, Architecture: i.Architecture, Kernel: i.KernelVersion,
 		Driver: i.Driver, CgroupVersion: i.CgroupVersion, MemoryTotal: i.MemTotal, CPUs: i.NCPU,
+		NetworkDrivers: i.Plugins.Network,
 	}
 	for _, opt := range i.SecurityOptions {
 		info.Rootless = info.Rootless || opt == "name=rootless"
