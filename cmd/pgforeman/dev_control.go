@@ -164,7 +164,11 @@ func removeDev(ctx context.Context, dir, instance string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = engine.Close() }()
-	if err := engine.RemoveAll(ctx, nil, false); err != nil {
+	inventory, err := engine.Inventory(ctx, nil)
+	if err == nil {
+		err = engine.Remove(ctx, inventory)
+	}
+	if err != nil {
 		return fmt.Errorf("remove what instance %s made: %w\nrun it again; the state folder is still there", instance, err)
 	}
 	for _, name := range []string{

@@ -82,7 +82,7 @@ Settings, from the environment:
 					return err
 				}
 			}
-			nc, err := connectWorker(s, log)
+			nc, err := connectWorker(s.NATSURL, natsIdentity{creds: s.NATSCreds, nkey: s.NATSNKey, ca: s.NATSCA}, log)
 			if err != nil {
 				return err
 			}
@@ -138,4 +138,3 @@ func settingsError(err error) error {
 	}
 	return errors.Join(lines...)
 }
-

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vcs-iaas/pgforeman/docker"
+	"github.com/vcs-iaas/pgforeman/jobs/cluster"
+	"github.com/vcs-iaas/pgforeman/store"
+	"github.com/vcs-iaas/pgforeman/worker"
+	"github.com/vcs-iaas/pgforeman/worker/httpd"
+	"github.com/vcs-iaas/pgforeman/worker/query"
+)
+
+// retention is how long finished operations are kept.
+const retention = 90 * 24 * time.Hour
+
+// programOptions are what a worker's process is made of.
+type programOptions struct {
+	Instance       string
+	WorkerName     string // host name and process id when empty
+	DSN            string
+	Keys           *store.Keyring
+	MaxConns       int
+	NATS           *nats.Conn
+	DockerHost     string
+	HTTPAddr       string
+	Concurrency    int
+	TenantLimit    int
+	StreamReplicas int
+	Log            zerolog.Logger
+}
+
+// runProgram wires a worker and runs it until ctx ends: the store, the Engine,
+// the catalogue that works with both, the engine that runs the catalogue's
+// steps, the query service and HTTP.
+func runProgram(ctx context.Context, o programOptions) error {
+	name, err := workerName(o.WorkerName)
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, store.Options{DSN: o.DSN, Keyring: o.Keys, MaxConns: o.MaxConns, Instance: o.Instance})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+
+	engine, err := docker.Open(docker.Options{Host: o.DockerHost, Instance: o.Instance, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = engine.Close() }()
+
+	catalogue, err := cluster.New(cluster.Deps{Engine: engine, State: db, Log: o.Log, Instance: o.Instance})
+	if err != nil {
+		return err
+	}
+
+	w, err := worker.New(worker.Options{
+		Name: name, Instance: o.Instance, Concurrency: o.Concurrency, PerTenant: o.TenantLimit,
+		Kinds: catalogue.Kinds(), Steps: catalogue.Steps(), Store: db, NATS: o.NATS, Replicas: o.StreamReplicas,
+		Log: o.Log, Retention: retention,
+		Chores: []worker.Chore{{Name: "keeper", Run: catalogue.Keeper}, {Name: "reaper", Run: catalogue.Reaper}},
+	})
+	if err != nil {
+		return err
+	}
+
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, dependency := range []string{"database", "nats"} {
+		metrics.MustRegister(upGauge(dependency, w.Ready))
+	}
+
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	var g errgroup.Group
+	part := func(run func(context.Context) error) {
+		g.Go(func() error {
+			defer stop() // one part that ends ends all
+			return run(running)
+		})
+	}
+	part(w.Run)
+	part(func(ctx context.Context) error {
+		return query.Serve(ctx, query.Options{NATS: o.NATS, Store: db, Inspector: catalogue, Vault: catalogue, Log: o.Log, Version: version})
+	})
+	part(func(ctx context.Context) error {
+		return httpd.Serve(ctx, httpd.Options{Addr: o.HTTPAddr, Checks: checksOf(w.Ready), Metrics: metrics})
+	})
+	err = g.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// workerName is unique among workers, also after a restart of the same one: a
+// process that comes back must not take the leases of the one before for its own.
+func workerName(name string) (string, error) {
+	if name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return "", fmt.Errorf("find the host's name; set PGFOREMAN_WORKER_NAME: %w", err)
+		}
+		name = host
+	}
+	return fmt.Sprintf("%s-%d-%x", name, os.Getpid(), time.Now().UnixNano()&0xffffff), nil
+}
+
+func checksOf(ready func() []worker.Dependency) func() []httpd.Check {
+	return func() []httpd.Check {
+		var checks []httpd.Check
+		for _, d := range ready() {
+			checks = append(checks, httpd.Check{Name: d.Name, OK: d.OK, Error: d.Error, Since: d.Since})
+		}
+		return checks
+	}
+}
+
+// upGauge is 1 while a dependency of the worker answers.
+func upGauge(dependency string, ready func() []worker.Dependency) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pgforeman_dependency_up", Help: "1 while the dependency answers.",
+		ConstLabels: prometheus.Labels{"dependency": dependency},
+	}, func() float64 {
+		for _, d := range ready() {
+			if d.Name == dependency && d.OK {
+				return 1
+			}
+		}
+		return 0
+	})
+}
