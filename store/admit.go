@@ -25,6 +25,7 @@ const localHost = "local"
 // returned) and changes nothing.
 func (s *Store) Admit(ctx context.Context, a jobs.Admission) (jobs.Admitted, error) {
 	var admitted jobs.Admitted
+	a.Request = cleaned(a.Request)
 	doing := fmt.Sprintf("admit request %q of tenant %q", a.Request.ID, a.Request.Tenant)
 	err := s.transact(ctx, doing, func(ctx context.Context, q *dbsqlc.Queries) error {
 		admitted = jobs.Admitted{}
@@ -52,6 +53,13 @@ func (s *Store) Admit(ctx context.Context, a jobs.Admission) (jobs.Admitted, err
 		return jobs.Admitted{}, err
 	}
 	return admitted, nil
+}
+
+// cleaned makes what a request says fit for columns. The body stays as it came.
+func cleaned(req jobs.Request) jobs.Request {
+	req.Tenant, req.ID, req.Hash, req.Kind = clean(req.Tenant), clean(req.ID), clean(req.Hash), jobs.KindName(clean(string(req.Kind)))
+	req.Cluster, req.Source, req.Actor, req.Subject = clean(req.Cluster), clean(req.Source), clean(req.Actor), clean(req.Subject)
+	return req
 }
 
 // seen tells whether the request was admitted or rejected before. The same id
@@ -155,7 +163,7 @@ func insertOperation(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission, c
 	}
 	p := dbsqlc.OperationInsertParams{
 		ID: id, Tenant: req.Tenant, RequestID: req.ID, RequestHash: req.Hash, Kind: string(req.Kind),
-		Cluster: clean(req.Cluster), Source: clean(req.Source), Actor: clean(req.Actor), Spec: a.Spec,
+		Cluster: req.Cluster, Source: req.Source, Actor: req.Actor, Spec: a.Spec,
 		Done: titles == nil, Stages: titles, Seq: seq, Timeout: a.OperationTimeout,
 	}
 	if cluster != nil {
@@ -179,13 +187,13 @@ func insertOperation(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission, c
 	if body == nil {
 		body = []byte{}
 	}
-	original := dbsqlc.RequestInsertParams{OperationID: id, Subject: clean(req.Subject), Header: header, Body: body}
+	original := dbsqlc.RequestInsertParams{OperationID: id, Subject: req.Subject, Header: header, Body: body}
 	if err := q.RequestInsert(ctx, original); err != nil {
 		return jobs.Operation{}, fmt.Errorf("write the request: %w", err)
 	}
 	entry := dbsqlc.AuditInsertParams{
 		Tenant: req.Tenant, Actor: p.Actor, Action: p.Kind, Cluster: p.Cluster, OperationID: id,
-		Detail: clean(fmt.Sprintf("request %s from %s", req.ID, req.Source)),
+		Detail: fmt.Sprintf("request %s from %s", req.ID, req.Source),
 	}
 	if err := q.AuditInsert(ctx, entry); err != nil {
 		return jobs.Operation{}, fmt.Errorf("write the audit: %w", err)
@@ -217,14 +225,15 @@ func insertSteps(ctx context.Context, q *dbsqlc.Queries, operationID string, pla
 // Reject records a rejected request and tells operation.rejected; doing it
 // again for the same (tenant, id, hash) changes nothing.
 func (s *Store) Reject(ctx context.Context, req jobs.Request, e *jobs.Error) error {
+	req = cleaned(req)
 	return s.transact(ctx, fmt.Sprintf("reject request %q", req.ID), func(ctx context.Context, q *dbsqlc.Queries) error {
 		raw, err := encode(e)
 		if err != nil {
 			return err
 		}
 		n, err := q.RejectionInsert(ctx, dbsqlc.RejectionInsertParams{
-			Tenant: clean(req.Tenant), RequestID: clean(req.ID), RequestHash: req.Hash, Kind: clean(string(req.Kind)),
-			Cluster: clean(req.Cluster), Error: raw,
+			Tenant: req.Tenant, RequestID: req.ID, RequestHash: req.Hash, Kind: string(req.Kind), Cluster: req.Cluster,
+			Error: raw,
 		})
 		if err != nil || n == 0 {
 			return err

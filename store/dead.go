@@ -137,7 +137,7 @@ func letterOf(letter []byte, state string, original []byte) (jobs.DeadLetter, er
 func (s *Store) DeadLetters(ctx context.Context, tenant string, all bool, limit int) ([]jobs.DeadLetter, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	p := dbsqlc.DeadLetterListParams{Tenant: tenant, Settled: all, Max: bounded(limit)}
+	p := dbsqlc.DeadLetterListParams{Tenant: clean(tenant), Settled: all, Max: bounded(limit)}
 	rows, err := s.q.DeadLetterList(ctx, p)
 	if err != nil {
 		return nil, translate("list dead letters", err)
@@ -159,7 +159,7 @@ func (s *Store) DeadLetter(ctx context.Context, tenant, id string) (jobs.DeadLet
 	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	r, err := s.q.DeadLetterGet(ctx, dbsqlc.DeadLetterGetParams{ID: id, Tenant: tenant})
+	r, err := s.q.DeadLetterGet(ctx, dbsqlc.DeadLetterGetParams{ID: id, Tenant: clean(tenant)})
 	if err != nil {
 		return jobs.DeadLetter{}, translate("read dead letter "+id, err)
 	}

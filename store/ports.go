@@ -53,7 +53,7 @@ func (s *Store) AllocatePorts(ctx context.Context, clusterID, host string, wants
 // which it has, was found taken on the host: the next free one above it, then
 // from low on. When the purpose has another port than not already, that one is
 // the answer.
-func (s *Store) ReallocatePort(ctx context.Context, clusterID, host, name string, not, low, high int) (int, error) {
+func (s *Store) ReallocatePort(ctx context.Context, clusterID, host, name string, low, high, not int) (int, error) {
 	var port int
 	err := s.withPorts(ctx, clusterID, host, func(ctx context.Context, q *dbsqlc.Queries, has map[string]int) error {
 		var ok bool
