@@ -1,0 +1,265 @@
+// Package query answers the questions of contract v1 (jobs.QueryClusterGet, …)
+// as a NATS micro service. The tenant is the one in the subject, which the NATS
+// server guards, and is part of everything that is asked of the store: nobody
+// reads what is another tenant's.
+//
+// Every worker runs the service; NATS gives each question to one of them. An
+// answer is the view as JSON. An error is {"error": {code, message, retryable}}
+// with the header Nats-Service-Error-Code, by which it is told from a view that
+// has a field "error" of its own.
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/rs/zerolog"
+
+	"github.com/vcs-iaas/pgforeman/jobs"
+)
+
+const (
+	// maxQuery is the largest question read, in bytes.
+	maxQuery = 64 << 10
+	// timeLimit bounds the answering of one question.
+	timeLimit = 10 * time.Second
+	// parallel is how many questions of one kind are answered at the same time;
+	// the others wait.
+	parallel = 16
+)
+
+// Store is what the service reads of the state. Each method answers
+// jobs.ErrNotFound where there is nothing of the tenant's.
+type Store interface {
+	ClusterByName(ctx context.Context, tenant, name string) (jobs.Cluster, error)
+	Clusters(ctx context.Context, tenant string, all bool, limit int) ([]jobs.Cluster, error)
+	Nodes(ctx context.Context, clusterID string) ([]jobs.NodeRecord, error)
+	Operation(ctx context.Context, tenant, id string) (jobs.Operation, []jobs.StepRecord, error)
+	Operations(ctx context.Context, tenant string, f jobs.OperationFilter) ([]jobs.Operation, error)
+	DeadLetters(ctx context.Context, tenant string, all bool, limit int) ([]jobs.DeadLetter, error)
+	DeadLetter(ctx context.Context, tenant, id string) (jobs.DeadLetter, error)
+	Audit(ctx context.Context, e jobs.AuditEntry) error
+}
+
+// Inspector looks at a cluster as it is now.
+type Inspector interface {
+	Status(ctx context.Context, c jobs.Cluster) (jobs.StatusView, error)
+}
+
+// Vault knows how applications connect.
+type Vault interface {
+	Credentials(ctx context.Context, c jobs.Cluster, user string) (jobs.Credentials, error)
+}
+
+// Options are what the service is made of.
+type Options struct {
+	NATS      *nats.Conn
+	Store     Store
+	Inspector Inspector
+	Vault     Vault
+	// Steps give the titles of steps.
+	Steps   []jobs.StepType
+	Version string // of the program, as x.y.z; "0.0.0" where it is not
+	Log     zerolog.Logger
+}
+
+// Service answers until it is stopped.
+type Service struct {
+	opt    Options
+	titles map[string]string
+	micro  micro.Service
+	ctx    context.Context
+	cancel context.CancelFunc
+	busy   sync.WaitGroup
+}
+
+// question is one that came in.
+type question struct {
+	tenant string
+	actor  string
+	seal   string // public curve key to seal the answer to; "" for none
+	jobs.Query
+}
+
+// Start begins to answer.
+func Start(opt Options) (*Service, error) {
+	s := &Service{opt: opt, titles: map[string]string{}}
+	for _, st := range opt.Steps {
+		s.titles[st.Name] = st.Title
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	var err error
+	s.micro, err = micro.AddService(opt.NATS, micro.Config{
+		Name: "pgforeman", Version: semantic(opt.Version), Description: "answers questions about clusters and operations",
+	})
+	if err != nil {
+		s.cancel()
+		return nil, fmt.Errorf("start the query service: %w", err)
+	}
+	for what, answer := range s.answers() {
+		err := s.micro.AddEndpoint(strings.ReplaceAll(what, ".", "-"), s.handler(what, answer),
+			micro.WithEndpointSubject(jobs.QuerySubject("*", what)))
+		if err != nil {
+			s.Stop()
+			return nil, fmt.Errorf("answer %s: %w", what, err)
+		}
+	}
+	return s, nil
+}
+
+// Stop ends the service once the questions under way are answered.
+func (s *Service) Stop() {
+	if err := s.micro.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		s.opt.Log.Debug().Err(err).Msg("query service not stopped in order")
+	}
+	s.busy.Wait()
+	s.cancel()
+}
+
+// answers is the table of questions.
+func (s *Service) answers() map[string]func(context.Context, question) (any, error) {
+	return map[string]func(context.Context, question) (any, error){
+		jobs.QueryClusterGet:   s.clusterGet,
+		jobs.QueryClusterList:  s.clusterList,
+		jobs.QueryStatus:       s.status,
+		jobs.QueryCredentials:  s.credentials,
+		jobs.QueryOperationGet: s.operationGet,
+		jobs.QueryOperations:   s.operationList,
+		jobs.QueryDeadList:     s.deadList,
+		jobs.QueryDeadGet:      s.deadGet,
+	}
+}
+
+// handler answers one kind of question, several at the same time.
+func (s *Service) handler(what string, answer func(context.Context, question) (any, error)) micro.Handler {
+	slots := make(chan struct{}, parallel)
+	return micro.HandlerFunc(func(r micro.Request) {
+		slots <- struct{}{}
+		s.busy.Go(func() {
+			defer func() { <-slots }()
+			defer func() {
+				if p := recover(); p != nil {
+					s.refuse(r, what, fmt.Errorf("a fault of pgforeman: %v", p))
+				}
+			}()
+			ctx, cancel := context.WithTimeout(s.ctx, timeLimit)
+			defer cancel()
+			q, err := read(what, r)
+			if err != nil {
+				s.refuse(r, what, err)
+				return
+			}
+			view, err := answer(ctx, q)
+			if err != nil {
+				s.refuse(r, what, err)
+				return
+			}
+			s.respond(r, what, q, view)
+		})
+	})
+}
+
+// read reads a question.
+func read(what string, r micro.Request) (question, error) {
+	before, after, _ := strings.Cut(jobs.QuerySubject("*", what), "*")
+	tenant := strings.TrimSuffix(strings.TrimPrefix(r.Subject(), before), after)
+	q := question{tenant: tenant, actor: r.Headers().Get(jobs.HeaderActor), seal: r.Headers().Get(jobs.HeaderSeal)}
+	if !jobs.IsName(tenant) {
+		return q, &jobs.Error{Code: jobs.CodeInvalid, Message: "the tenant in the subject is not a DNS label of at most 40 characters"}
+	}
+	if len(r.Data()) > maxQuery {
+		return q, &jobs.Error{Code: jobs.CodeInvalid, Message: fmt.Sprintf("a query has at most %d bytes", maxQuery)}
+	}
+	if faults := jobs.DecodeStrict(r.Data(), &q.Query); len(faults) > 0 {
+		return q, faults
+	}
+	return q, nil
+}
+
+// respond sends the answer, sealed where a key is given.
+func (s *Service) respond(r micro.Request, what string, q question, view any) {
+	body, err := json.Marshal(view)
+	if err != nil {
+		s.refuse(r, what, fmt.Errorf("write the answer: %w", err))
+		return
+	}
+	var opts []micro.RespondOpt
+	if q.seal != "" {
+		var sender string
+		if body, sender, err = seal(body, q.seal); err != nil {
+			s.refuse(r, what, err)
+			return
+		}
+		opts = append(opts, micro.WithHeaders(micro.Headers{jobs.HeaderSeal: {sender}}))
+	}
+	if limit := s.opt.NATS.MaxPayload() - 4096; limit > 0 && int64(len(body)) > limit {
+		s.refuse(r, what, &jobs.Error{Code: jobs.CodeInvalid, Message: "the answer is too large for one message; ask for fewer with limit"})
+		return
+	}
+	if err := r.Respond(body, opts...); err != nil {
+		s.opt.Log.Debug().Err(err).Str("query", what).Msg("answer not sent")
+	}
+}
+
+// refuse answers with an error. What is nobody's business is logged, and told
+// in general terms.
+func (s *Service) refuse(r micro.Request, what string, err error) {
+	var e *jobs.Error
+	var faults jobs.Faults
+	switch {
+	case errors.As(err, &e):
+	case errors.As(err, &faults):
+		e = jobs.ErrorOf(err, jobs.CodeInvalid)
+	case errors.Is(err, jobs.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		e = &jobs.Error{Code: jobs.CodeUnavailable, Retryable: true, Message: "the worker cannot reach what it needs for the answer; try again in a moment"}
+	default:
+		e = &jobs.Error{Code: jobs.CodeInternal, Retryable: true, Message: "the worker failed to answer; its log says why"}
+	}
+	if e.Code == jobs.CodeInternal || e.Code == jobs.CodeUnavailable {
+		s.opt.Log.Warn().Err(err).Str("query", what).Msg("query not answered")
+	}
+	body, err := json.Marshal(map[string]any{"error": e})
+	if err == nil {
+		err = r.Error(string(e.Code), headline(e.Message), body)
+	}
+	if err != nil {
+		s.opt.Log.Debug().Err(err).Str("query", what).Msg("error not sent")
+	}
+}
+
+// headline fits into a header.
+func headline(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return ' '
+		}
+		return r
+	}, s)
+	if s == "" {
+		return "error"
+	}
+	return s[:min(len(s), 200)]
+}
+
+// semantic gives a version that NATS takes.
+func semantic(version string) string {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) == 3 {
+		patch, _, _ := strings.Cut(parts[2], "-")
+		if digits(parts[0]) && digits(parts[1]) && digits(patch) {
+			return strings.Join([]string{parts[0], parts[1], patch}, ".")
+		}
+	}
+	return "0.0.0"
+}
+
+func digits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == "" && (s == "0" || s[0] != '0')
+}
