@@ -58,7 +58,9 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, l, Options{Addr: l.Addr().String(), Checks: func() []Check { return nil }}) }()
+	go func() {
+		ended <- serve(ctx, l, Options{Addr: l.Addr().String(), Checks: func() []Check { return nil }})
+	}()
 	resp, err := http.Get("http://" + l.Addr().String() + "/healthz")
 	require.NoError(t, err)
 	_, err = io.ReadAll(resp.Body)
