@@ -1,10 +1,12 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -163,15 +165,23 @@ func (m *member) config(ctx context.Context, timeout time.Duration) clientv3.Con
 				MinConnectTimeout: timeout,
 			}),
 			grpc.WithChainUnaryInterceptor(failFast),
+			grpc.WithContextDialer(m.dial),
 		},
 	}
 	if m.endpoint.TLS != nil {
 		conf.TLS = m.endpoint.TLS.Clone()
-		if m.endpoint.ServerName != "" {
-			conf.TLS.ServerName = m.endpoint.ServerName
+		// gRPC verifies the certificate against the endpoint's host and overwrites
+		// TLS.ServerName with it. So the endpoint is the name, and dial goes to the
+		// address whatever the endpoint says.
+		if name := cmp.Or(m.endpoint.ServerName, m.endpoint.TLS.ServerName); name != "" {
+			conf.Endpoints = []string{name}
 		}
 	}
 	return conf
+}
+
+func (m *member) dial(ctx context.Context, _ string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", m.endpoint.Address)
 }
 
 // failFast undoes the SDK's choice to wait for a connection until the deadline:
