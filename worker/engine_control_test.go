@@ -87,7 +87,10 @@ func testReplay(t *testing.T, w *world) {
 	failed := w.ends("r1", jobs.OperationFailed)
 	require.Equal(t, jobs.ClusterFailed, w.cluster("r1").State)
 	d := w.letters(1)[0]
-	require.Equal(t, []byte(request(jobs.ClusterCreate, "r1", "orders", stages("alpha", "beta", "gamma"))), d.Original)
+	whole, err := w.store.DeadLetter(context.Background(), tenant, d.ID)
+	require.NoError(t, err)
+	require.Equal(t, request(jobs.ClusterCreate, "r1", "orders", stages("alpha", "beta", "gamma")), whole.Original)
+	require.Equal(t, jobs.RequestSubject(tenant, jobs.ClusterCreate), whole.Subject)
 	w.on("beta", nil)
 	w.send(jobs.OperationReplay, "c1", "", jobs.ControlSpec{DeadLetterID: d.ID})
 	op := w.ends("r1", jobs.OperationSucceeded)

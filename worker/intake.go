@@ -154,7 +154,7 @@ func (in *intake) handle(ctx context.Context, msg jetstream.Msg) (v verdict, del
 	case errors.As(err, &unknown):
 		return in.unknown(ctx, msg, req, unknown)
 	case err != nil:
-		return ack, 0, in.w.store.Reject(ctx, req, rejection(err))
+		return ack, 0, in.refuse(ctx, req, rejection(err))
 	case !known:
 		return in.unknown(ctx, msg, req, &jobs.UnknownKind{Kind: req.Kind, Version: jobs.Version})
 	}
@@ -165,7 +165,7 @@ func (in *intake) handle(ctx context.Context, msg jetstream.Msg) (v verdict, del
 func (in *intake) admit(ctx context.Context, req jobs.Request, kind jobs.Kind) error {
 	spec, err := kind.Decode(req)
 	if err != nil {
-		return in.w.store.Reject(ctx, req, rejection(err))
+		return in.refuse(ctx, req, rejection(err))
 	}
 	a := Admission{
 		Request: req, Target: kind.Target, Spec: spec,

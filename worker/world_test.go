@@ -17,10 +17,20 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
+	"github.com/vcs-iaas/pgforeman/store/storetest"
 	"github.com/vcs-iaas/pgforeman/worker/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests end the database server before goroutines are counted.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	code := m.M.Run()
+	storetest.Stop()
+	return code
+}
 
 // patience bounds every wait of these tests: the machine may be loaded.
 const patience = 60 * time.Second

@@ -77,7 +77,10 @@ type Service struct {
 	micro  micro.Service
 	ctx    context.Context
 	cancel context.CancelFunc
-	busy   sync.WaitGroup
+
+	mu      sync.Mutex
+	stopped bool
+	busy    sync.WaitGroup // not added to once stopped
 }
 
 // question is one that came in.
@@ -86,6 +89,17 @@ type question struct {
 	actor  string
 	seal   string // public curve key to seal the answer to; "" for none
 	jobs.Query
+}
+
+// Serve answers until ctx ends, and then the questions under way.
+func Serve(ctx context.Context, opt Options) error {
+	s, err := Start(opt)
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	s.Stop()
+	return nil
 }
 
 // Start begins to answer.
@@ -119,8 +133,21 @@ func (s *Service) Stop() {
 	if err := s.micro.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		s.opt.Log.Debug().Err(err).Msg("query service not stopped in order")
 	}
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
 	s.busy.Wait()
 	s.cancel()
+}
+
+// begin counts a question in, unless the service has been stopped.
+func (s *Service) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.busy.Add(1)
+	}
+	return !s.stopped
 }
 
 // answers is the table of questions.
@@ -142,28 +169,39 @@ func (s *Service) handler(what string, answer func(context.Context, question) (a
 	slots := make(chan struct{}, parallel)
 	return micro.HandlerFunc(func(r micro.Request) {
 		slots <- struct{}{}
-		s.busy.Go(func() {
+		if !s.begin() {
+			<-slots
+			s.refuse(r, what, fmt.Errorf("the worker is shutting down: %w", jobs.ErrUnavailable))
+			return
+		}
+		go func() {
+			defer s.busy.Done()
 			defer func() { <-slots }()
-			defer func() {
-				if p := recover(); p != nil {
-					s.refuse(r, what, fmt.Errorf("a fault of pgforeman: %v", p))
-				}
-			}()
-			ctx, cancel := context.WithTimeout(s.ctx, timeLimit)
-			defer cancel()
-			q, err := read(what, r)
-			if err != nil {
-				s.refuse(r, what, err)
-				return
-			}
-			view, err := answer(ctx, q)
-			if err != nil {
-				s.refuse(r, what, err)
-				return
-			}
-			s.respond(r, what, q, view)
-		})
+			s.handle(r, what, answer)
+		}()
 	})
+}
+
+// handle answers one question.
+func (s *Service) handle(r micro.Request, what string, answer func(context.Context, question) (any, error)) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.refuse(r, what, fmt.Errorf("a fault of pgforeman: %v", p))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(s.ctx, timeLimit)
+	defer cancel()
+	q, err := read(what, r)
+	if err != nil {
+		s.refuse(r, what, err)
+		return
+	}
+	view, err := answer(ctx, q)
+	if err != nil {
+		s.refuse(r, what, err)
+		return
+	}
+	s.respond(r, what, q, view)
 }
 
 // read reads a question.
@@ -190,20 +228,30 @@ func (s *Service) respond(r micro.Request, what string, q question, view any) {
 		s.refuse(r, what, fmt.Errorf("write the answer: %w", err))
 		return
 	}
-	var opts []micro.RespondOpt
+	header := nats.Header{}
 	if q.seal != "" {
 		var sender string
 		if body, sender, err = seal(body, q.seal); err != nil {
 			s.refuse(r, what, err)
 			return
 		}
-		opts = append(opts, micro.WithHeaders(micro.Headers{jobs.HeaderSeal: {sender}}))
+		header.Set(jobs.HeaderSeal, sender)
 	}
 	if limit := s.opt.NATS.MaxPayload() - 4096; limit > 0 && int64(len(body)) > limit {
 		s.refuse(r, what, &jobs.Error{Code: jobs.CodeInvalid, Message: "the answer is too large for one message; ask for fewer with limit"})
 		return
 	}
-	if err := r.Respond(body, opts...); err != nil {
+	s.send(r, what, header, body)
+}
+
+// send publishes an answer. Request.Respond is for handlers that answer before
+// they return.
+func (s *Service) send(r micro.Request, what string, header nats.Header, body []byte) {
+	if r.Reply() == "" {
+		return
+	}
+	err := s.opt.NATS.PublishMsg(&nats.Msg{Subject: r.Reply(), Header: header, Data: body})
+	if err != nil {
 		s.opt.Log.Debug().Err(err).Str("query", what).Msg("answer not sent")
 	}
 }
@@ -226,12 +274,11 @@ func (s *Service) refuse(r micro.Request, what string, err error) {
 		s.opt.Log.Warn().Err(err).Str("query", what).Msg("query not answered")
 	}
 	body, err := json.Marshal(map[string]any{"error": e})
-	if err == nil {
-		err = r.Error(string(e.Code), headline(e.Message), body)
-	}
 	if err != nil {
-		s.opt.Log.Debug().Err(err).Str("query", what).Msg("error not sent")
+		s.opt.Log.Error().Err(err).Str("query", what).Msg("error not written")
+		return
 	}
+	s.send(r, what, nats.Header{micro.ErrorHeader: {headline(e.Message)}, micro.ErrorCodeHeader: {string(e.Code)}}, body)
 }
 
 // headline fits into a header.
