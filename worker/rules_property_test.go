@@ -18,9 +18,8 @@ import (
 type machine struct {
 	r       *rules
 	s       *jobs.Snapshot
-	undone  []int // the stages of undone steps, in their order
 	dead    int   // open dead letters
-	final   int   // final events told since the last start
+	ending  int64 // the step whose attempt ends now
 	percent int
 }
 
