@@ -60,7 +60,7 @@ func runProgram(ctx context.Context, o programOptions) error {
 	}
 	defer func() { _ = engine.Close() }()
 
-	catalogue, err := cluster.New(cluster.Deps{Engine: engine, State: db, Log: o.Log, Instance: o.Instance})
+	catalogue, err := cluster.New(cluster.Deps{Engine: engine, State: db, Log: o.Log})
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,9 @@ func runProgram(ctx context.Context, o programOptions) error {
 	}
 	part(w.Run)
 	part(func(ctx context.Context) error {
-		return query.Serve(ctx, query.Options{NATS: o.NATS, Store: db, Inspector: catalogue, Vault: catalogue, Log: o.Log, Version: version})
+		return query.Serve(ctx, query.Options{
+			NATS: o.NATS, Store: db, Inspector: catalogue, Vault: catalogue, Steps: catalogue.Steps(), Version: version, Log: o.Log,
+		})
 	})
 	part(func(ctx context.Context) error {
 		return httpd.Serve(ctx, httpd.Options{Addr: o.HTTPAddr, Checks: checksOf(w.Ready), Metrics: metrics})
