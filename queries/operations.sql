@@ -58,14 +58,14 @@ CROSS JOIN LATERAL (
 WHERE o.place <= @per_tenant::int
 ORDER BY o.place, o.arrival LIMIT sqlc.arg(max)::int;
 
--- name: OperationMayStart :one
+-- name: OperationMayStart :many
 -- The same conditions once more, under the locks of tenant and rows.
-SELECT (
-    (SELECT count(*) FROM operations a WHERE a.tenant = o.tenant AND a.state IN ('running', 'undoing')) < @per_tenant::int
-    AND NOT EXISTS (SELECT FROM operations x WHERE x.cluster_id = o.cluster_id AND x.state IN ('running', 'undoing'))
-    AND NOT EXISTS (SELECT FROM operations e WHERE e.cluster_id = o.cluster_id AND e.state = 'queued' AND e.arrival < o.arrival)
-    AND o.state = 'queued')::boolean AS may
-FROM operations o WHERE o.id = @id;
+SELECT o.id, (SELECT count(*) FROM operations a WHERE a.tenant = o.tenant AND a.state IN ('running', 'undoing')) AS active
+FROM operations o
+WHERE o.id = ANY(@ids::uuid[]) AND o.state = 'queued'
+  AND NOT EXISTS (SELECT FROM operations x WHERE x.cluster_id = o.cluster_id AND x.state IN ('running', 'undoing'))
+  AND NOT EXISTS (SELECT FROM operations e WHERE e.cluster_id = o.cluster_id AND e.state = 'queued' AND e.arrival < o.arrival)
+ORDER BY o.arrival;
 
 -- name: OperationOverdue :many
 SELECT id FROM operations

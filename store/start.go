@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
 	"github.com/vcs-iaas/pgforeman/store/internal/dbsqlc"
@@ -13,9 +14,8 @@ import (
 // StartQueued moves up to limit operations from queued to active where their
 // cluster has no active one and no earlier queued one, and their tenant has
 // fewer than perTenant active ones (0 = no limit); tenants with fewer active
-// operations come first. start is applied to each in a transaction of its own.
-// It returns how many it started; one that cannot be started does not keep the
-// others from it.
+// operations come first. start is applied to each. It returns how many it
+// started; one that cannot be started does not keep the others from it.
 func (s *Store) StartQueued(ctx context.Context, limit, perTenant int, start jobs.Rule) (int, error) {
 	if perTenant <= 0 {
 		perTenant = math.MaxInt32
@@ -24,21 +24,36 @@ func (s *Store) StartQueued(ctx context.Context, limit, perTenant int, start job
 	if err != nil {
 		return 0, err
 	}
-	started := 0
+	total := 0
 	var errs []error
-	for _, c := range candidates {
-		ok, err := s.startOne(ctx, c, perTenant, start)
-		if ok {
-			started++
-		}
-		if err != nil {
+	tenants, ids := byTenant(candidates)
+	for _, tenant := range tenants {
+		for batch := range slices.Chunk(ids[tenant], maxStarts) {
+			n, err := s.startSome(ctx, tenant, batch, perTenant, start)
+			total += n
 			errs = append(errs, err)
-		}
-		if errors.Is(err, jobs.ErrUnavailable) || ctx.Err() != nil {
-			break
+			if errors.Is(err, jobs.ErrUnavailable) || ctx.Err() != nil {
+				return total, errors.Join(errs...)
+			}
 		}
 	}
-	return started, errors.Join(errs...)
+	return total, errors.Join(errs...)
+}
+
+// maxStarts is how many operations start in one transaction.
+const maxStarts = 32
+
+// byTenant gives the tenants in the order of their first candidates, and each
+// one's candidates in order.
+func byTenant(candidates []dbsqlc.OperationStartableRow) (tenants []string, ids map[string][]string) {
+	ids = map[string][]string{}
+	for _, c := range candidates {
+		if ids[c.Tenant] == nil {
+			tenants = append(tenants, c.Tenant)
+		}
+		ids[c.Tenant] = append(ids[c.Tenant], c.ID)
+	}
+	return tenants, ids
 }
 
 func (s *Store) startable(ctx context.Context, limit, perTenant int) ([]dbsqlc.OperationStartableRow, error) {
@@ -49,37 +64,63 @@ func (s *Store) startable(ctx context.Context, limit, perTenant int) ([]dbsqlc.O
 	return rows, translate("look for queued operations", err)
 }
 
-// startOne starts one operation if it still may be: another worker may have
-// been faster with it, or with another of its cluster or tenant.
-func (s *Store) startOne(ctx context.Context, c dbsqlc.OperationStartableRow, perTenant int, start jobs.Rule) (bool, error) {
-	started := false
-	err := s.transact(ctx, "start operation "+c.ID, func(ctx context.Context, q *dbsqlc.Queries) error {
-		started = false
-		if err := q.LockName(ctx, "start/"+c.Tenant); err != nil {
+// startSome starts operations of one tenant in one transaction, one by one when
+// the database refuses them together.
+func (s *Store) startSome(ctx context.Context, tenant string, ids []string, perTenant int, start jobs.Rule) (int, error) {
+	n, err := s.tryStart(ctx, tenant, ids, perTenant, start)
+	switch {
+	case err == nil || errors.Is(err, jobs.ErrUnavailable):
+		return n, err
+	case len(ids) == 1 && hasCode(err, codeUniqueViolation):
+		return 0, nil // its cluster got an active operation meanwhile
+	case len(ids) == 1 || n > 0:
+		return n, err
+	}
+	var errs []error
+	for _, id := range ids {
+		one, err := s.startSome(ctx, tenant, []string{id}, perTenant, start)
+		n += one
+		errs = append(errs, err)
+	}
+	return n, errors.Join(errs...)
+}
+
+// tryStart starts those of the operations that still may: another worker may
+// have been faster with them, or with others of their clusters or tenant. What
+// the rule refuses is told beside the number of the others.
+func (s *Store) tryStart(ctx context.Context, tenant string, ids []string, perTenant int, start jobs.Rule) (int, error) {
+	var started []*unit
+	var refused []error
+	err := s.transact(ctx, "start operations", func(ctx context.Context, q *dbsqlc.Queries) error {
+		started, refused = nil, nil
+		if err := q.LockName(ctx, "start/"+tenant); err != nil {
 			return err
 		}
-		units, err := load(ctx, q, []string{c.ID})
+		units, err := load(ctx, q, ids)
 		if err != nil {
 			return err
 		}
-		u := units[c.ID]
-		if u == nil {
-			return nil
-		}
-		may, err := q.OperationMayStart(ctx, dbsqlc.OperationMayStartParams{ID: c.ID, PerTenant: int32(perTenant)})
-		if err != nil || !may {
+		may, err := q.OperationMayStart(ctx, ids)
+		if err != nil {
 			return err
 		}
-		if err := u.apply(s, nil, start); err != nil {
-			return fmt.Errorf("apply the start rule: %w", err)
+		for _, m := range may {
+			u := units[m.ID]
+			if u == nil || int(m.Active)+len(started) >= perTenant {
+				continue
+			}
+			if err := u.apply(s, nil, start); err != nil {
+				refused = append(refused, fmt.Errorf("start operation %s: %w", m.ID, err))
+				continue
+			}
+			started = append(started, u)
 		}
-		started = u.after.operation.State != u.before.operation.State
-		return s.write(ctx, q, []*unit{u})
+		return s.write(ctx, q, started)
 	})
-	if hasCode(err, codeUniqueViolation) {
-		return false, nil // the cluster got an active operation meanwhile
+	if err != nil {
+		return 0, err
 	}
-	return started && err == nil, err
+	return len(started), errors.Join(refused...)
 }
 
 // Overdue gives the ids of active operations past their deadline.

@@ -13,7 +13,7 @@ import (
 // does so the next calls gather. Nobody waits for company.
 const (
 	committers = 3
-	maxCalls   = 64
+	maxCalls   = 128
 )
 
 // call is one Update under way.

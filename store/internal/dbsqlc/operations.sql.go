@@ -313,26 +313,39 @@ func (q *Queries) OperationLock(ctx context.Context, ids []string) ([]OperationL
 	return items, nil
 }
 
-const operationMayStart = `-- name: OperationMayStart :one
-SELECT (
-    (SELECT count(*) FROM operations a WHERE a.tenant = o.tenant AND a.state IN ('running', 'undoing')) < $1::int
-    AND NOT EXISTS (SELECT FROM operations x WHERE x.cluster_id = o.cluster_id AND x.state IN ('running', 'undoing'))
-    AND NOT EXISTS (SELECT FROM operations e WHERE e.cluster_id = o.cluster_id AND e.state = 'queued' AND e.arrival < o.arrival)
-    AND o.state = 'queued')::boolean AS may
-FROM operations o WHERE o.id = $2
+const operationMayStart = `-- name: OperationMayStart :many
+SELECT o.id, (SELECT count(*) FROM operations a WHERE a.tenant = o.tenant AND a.state IN ('running', 'undoing')) AS active
+FROM operations o
+WHERE o.id = ANY($1::uuid[]) AND o.state = 'queued'
+  AND NOT EXISTS (SELECT FROM operations x WHERE x.cluster_id = o.cluster_id AND x.state IN ('running', 'undoing'))
+  AND NOT EXISTS (SELECT FROM operations e WHERE e.cluster_id = o.cluster_id AND e.state = 'queued' AND e.arrival < o.arrival)
+ORDER BY o.arrival
 `
 
-type OperationMayStartParams struct {
-	PerTenant int32
-	ID        string
+type OperationMayStartRow struct {
+	ID     string
+	Active int64
 }
 
 // The same conditions once more, under the locks of tenant and rows.
-func (q *Queries) OperationMayStart(ctx context.Context, arg OperationMayStartParams) (bool, error) {
-	row := q.db.QueryRow(ctx, operationMayStart, arg.PerTenant, arg.ID)
-	var may bool
-	err := row.Scan(&may)
-	return may, err
+func (q *Queries) OperationMayStart(ctx context.Context, ids []string) ([]OperationMayStartRow, error) {
+	rows, err := q.db.Query(ctx, operationMayStart, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OperationMayStartRow
+	for rows.Next() {
+		var i OperationMayStartRow
+		if err := rows.Scan(&i.ID, &i.Active); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const operationOverdue = `-- name: OperationOverdue :many
