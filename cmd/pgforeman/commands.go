@@ -6,6 +6,10 @@ import "github.com/spf13/cobra"
 func commands(g *globals) []*cobra.Command {
 	return []*cobra.Command{
 		newDevCommand(g),
+		newClusterCommand(g),
+		newOperationCommand(g),
+		newDeadCommand(g),
+		newEventsCommand(g),
 		newWorkerCommand(g),
 		newMigrateCommand(g),
 		newDoctorCommand(g),
