@@ -48,7 +48,7 @@ func TestBootstrapDCSGolden(t *testing.T) {
 func TestDerivedSettingsAreValid(t *testing.T) {
 	for _, mb := range []int{0, 128, 256, 2048, 1 << 20} {
 		derived := patroni.Parameters(patroni.Spec{MemoryMB: mb})
-		for _, name := range []string{"archive_command", "archive_mode", "hot_standby", "wal_level", "wal_log_hints"} {
+		for _, name := range []string{"archive_command", "archive_mode", "hot_standby", "wal_level", "wal_log_hints", "wal_retrieve_retry_interval"} {
 			require.Contains(t, derived, name)
 			delete(derived, name)
 		}

@@ -28,6 +28,7 @@ var owned = map[string]string{
 	"bonjour_name": byPatroni,
 
 	"wal_level": byPgforeman, "wal_log_hints": byPgforeman, "archive_mode": byPgforeman,
+	"wal_retrieve_retry_interval":   byPgforeman,
 	"default_transaction_read_only": byPgforeman, "transaction_read_only": byPgforeman, "session_replication_role": byPgforeman,
 	"transaction_isolation": byPgforeman, "transaction_deferrable": byPgforeman,
 
@@ -39,6 +40,7 @@ var owned = map[string]string{
 
 	"log_destination": byLogging, "logging_collector": byLogging, "log_directory": byLogging, "log_filename": byLogging,
 	"log_file_mode": byLogging, "log_truncate_on_rotation": byLogging, "event_source": byLogging,
+	"log_line_prefix": byLogging,
 
 	"archive_command": runsCode, "restore_command": runsCode, "archive_cleanup_command": runsCode, "recovery_end_command": runsCode,
 	"archive_library": runsCode, "session_preload_libraries": runsCode, "local_preload_libraries": runsCode,
