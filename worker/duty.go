@@ -28,7 +28,8 @@ type duty struct {
 	chores []Chore
 }
 
-// run competes for the duty until ctx ends, and then gives it up at once.
+// run competes for the duty until ctx ends, and then gives it up at once. One
+// that was lost is not given up: it belongs to another by now, or runs out.
 func (d *duty) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		sent := time.Now()
@@ -40,6 +41,7 @@ func (d *duty) run(ctx context.Context) {
 		}
 		pause(ctx, d.w.timing.Duty)
 	}
+	d.giveUp(ctx) // also what was taken while ctx ended
 }
 
 func (d *duty) take(ctx context.Context) (mine bool, err error) {
@@ -70,7 +72,6 @@ func (d *duty) hold(ctx context.Context, at time.Time) {
 	}
 	d.renew(chores, stop, fence)
 	running.Wait()
-	d.giveUp(ctx)
 	d.w.log.Info().Msg("foreman duty ended")
 }
 

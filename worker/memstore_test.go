@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"sync"
 	"time"
 
@@ -13,10 +12,10 @@ import (
 )
 
 // memStore is a Store in memory with the same promises: one lock is its
-// transaction. down makes every call fail, as a database that is away does.
+// transaction.
 type memStore struct {
 	mu       sync.Mutex
-	down     bool
+	queries  int      // calls so far
 	ops      []*memOp // in order of arrival
 	clusters []*jobs.Cluster
 	rejected map[string]*jobs.Error
@@ -44,21 +43,12 @@ func newMemStore() *memStore {
 // enter begins a transaction; leave ends it.
 func (m *memStore) enter(ctx context.Context) (leave func(), err error) {
 	m.mu.Lock()
+	m.queries++
 	if err := ctx.Err(); err != nil {
 		m.mu.Unlock()
 		return nil, err
 	}
-	if m.down {
-		m.mu.Unlock()
-		return nil, fmt.Errorf("memory: %w", jobs.ErrUnavailable)
-	}
 	return m.mu.Unlock, nil
-}
-
-func (m *memStore) setDown(down bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.down = down
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

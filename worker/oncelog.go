@@ -7,7 +7,7 @@ import (
 )
 
 // onceLog logs a trouble that lasts once when it begins and once when it ends,
-// not at every try between.
+// not at every try between. That the database is away is health's to log.
 type onceLog struct {
 	log  zerolog.Logger
 	what string // "relay"
@@ -21,6 +21,9 @@ func newOnceLog(log zerolog.Logger, what string) *onceLog { return &onceLog{log:
 func (o *onceLog) failed(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if isAway(err) {
+		return
+	}
 	o.tries++
 	if o.tries == 1 {
 		o.log.Warn().Str("part", o.what).Err(err).Msg("trouble, trying on")

@@ -74,6 +74,10 @@ func (p *pool) claim(ctx, work context.Context) (int, error) {
 	if free == 0 {
 		return 0, nil
 	}
+	// Whatever is claimed must be known here, even when the worker is told to
+	// stop meanwhile: nobody else would run it before its lease runs out.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.w.timing.Statement)
+	defer cancel()
 	at := time.Now()
 	claimed, err := p.w.store.Claim(ctx, p.w.opt.Name, free, p.names, p.w.timing.Lease)
 	if err != nil {

@@ -68,6 +68,8 @@ func newWorld(t *testing.T, store backend) *world {
 	return w
 }
 
+func logTo(w io.Writer) zerolog.Logger { return zerolog.New(w) }
+
 // running is a worker under test.
 type running struct {
 	*Worker
@@ -84,9 +86,9 @@ func (r *running) stop() {
 // start starts a worker; change may alter its options.
 func (w *world) start(name string, change ...func(*Options)) *running {
 	w.t.Helper()
-	log := zerolog.New(io.Discard)
+	log := logTo(io.Discard)
 	if testing.Verbose() {
-		log = zerolog.New(zerolog.NewTestWriter(w.t))
+		log = logTo(zerolog.NewTestWriter(w.t))
 	}
 	opt := Options{
 		Name: name, Kinds: testKinds(), Steps: w.types(), Store: w.store, NATS: w.server.Connect(), Log: log, PerTenant: 100,
