@@ -27,11 +27,12 @@ const (
 	codeUniqueViolation      = "23505"
 	codeSerializationFailure = "40001"
 	codeDeadlock             = "40P01"
-	codeTooManyConnections   = "53300"
+	codeIdleInTransaction    = "25P03" // this process was suspended in a transaction
 	codeQueryCanceled        = "57014" // statement_timeout
 	codeLockNotAvailable     = "55P03" // lock_timeout
 	codeReadOnly             = "25006" // a standby: the database is failing over
 	classConnection          = "08"
+	classResources           = "53"  // disk, memory, connections
 	classIntervention        = "57P" // shutdown, crash, cannot connect now
 )
 
@@ -60,11 +61,12 @@ func unavailable(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		switch pg.Code {
-		case codeTooManyConnections, codeQueryCanceled, codeLockNotAvailable, codeReadOnly,
+		case codeIdleInTransaction, codeQueryCanceled, codeLockNotAvailable, codeReadOnly,
 			codeSerializationFailure, codeDeadlock:
 			return true
 		default:
-			return strings.HasPrefix(pg.Code, classConnection) || strings.HasPrefix(pg.Code, classIntervention)
+			return strings.HasPrefix(pg.Code, classConnection) || strings.HasPrefix(pg.Code, classResources) ||
+				strings.HasPrefix(pg.Code, classIntervention)
 		}
 	}
 	var connect *pgconn.ConnectError

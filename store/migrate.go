@@ -38,7 +38,8 @@ func Migrate(ctx context.Context, dsn string) (Schema, error) {
 	})
 }
 
-// Status says how far the schema is, and changes nothing.
+// Status says how far the schema is, and migrates nothing; an empty database gets
+// the table in which the version is kept.
 func Status(ctx context.Context, dsn string) (Schema, error) {
 	return withMigrations(ctx, dsn, func(*goose.Provider) error { return nil })
 }

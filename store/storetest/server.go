@@ -17,7 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/vcs-iaas/pgforeman/docker"
+	"github.com/vcs-iaas/pgforeman/docker" //nolint:depguard // a test's server runs from our image; nothing else knows its tag
 	"github.com/vcs-iaas/pgforeman/store"
 )
 
