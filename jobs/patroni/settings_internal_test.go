@@ -31,6 +31,9 @@ func TestSettingsTable(t *testing.T) {
 		require.Contains(t, settings(), name)
 		require.Empty(t, refusal(name))
 	}
+	for _, name := range sixteens {
+		require.Equal(t, "8kB", settings()[name].unit)
+	}
 	for name := range ceilings {
 		require.Equal(t, "integer", settings()[name].kind)
 	}

@@ -1,8 +1,6 @@
 package patroni
 
 import (
-	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -82,42 +80,20 @@ var floors = map[string]float64{
 	"wal_sender_timeout": 1000, "wal_receiver_timeout": 1000, // ms; 0 would never notice a dead peer
 }
 
-// ceilings are the most that a container allows.
+// ceilings are the most that a container allows, or with which PostgreSQL finds
+// its shared memory: it multiplies several of these with one another.
 var ceilings = map[string]float64{
-	"max_connections": 10000, "superuser_reserved_connections": 20,
+	"max_connections": 10000, "superuser_reserved_connections": 20, "autovacuum_max_workers": 1000,
+	"max_wal_senders": 1000, "max_replication_slots": 1000, "max_worker_processes": 1000, "max_prepared_transactions": 10000,
+	"max_locks_per_transaction": 10000, "max_pred_locks_per_transaction": 10000,
 	"max_stack_depth": 7168, // kB; above the usual stack limit of 8 MB PostgreSQL does not start
 }
 
-// forms are the texts that PostgreSQL would not start with otherwise, or that
-// would load something. Where the image's contents count, the list is closed.
-var forms = map[string]struct {
-	form *regexp.Regexp
-	says string
-}{
-	"TimeZone":                 {zoneForm, "it takes a time zone's name, like Europe/Berlin"},
-	"log_timezone":             {zoneForm, "it takes a time zone's name, like Europe/Berlin"},
-	"DateStyle":                {regexp.MustCompile(`(?i)^(ISO|SQL|Postgres|German)(, ?(DMY|MDY|YMD))?$`), "it takes a style and an order, like ISO, DMY"},
-	"lc_messages":              {localeForm, "the nodes have the locales C and C.UTF-8"},
-	"lc_monetary":              {localeForm, "the nodes have the locales C and C.UTF-8"},
-	"lc_numeric":               {localeForm, "the nodes have the locales C and C.UTF-8"},
-	"lc_time":                  {localeForm, "the nodes have the locales C and C.UTF-8"},
-	"huge_pages":               {regexp.MustCompile(`(?i)^(off|try|no|false|0)$`), "a container has no huge pages to rely on: it takes off or try"},
-	"timezone_abbreviations":   {regexp.MustCompile(`^(Default|Australia|India)$`), "it takes Default, Australia or India"},
-	"client_encoding":          {regexp.MustCompile(`^[A-Za-z0-9_-]{1,20}$`), "it takes an encoding's name, like UTF8"},
-	"createrole_self_grant":    {regexp.MustCompile(`^((set|inherit)(, ?(set|inherit))?)?$`), "it takes set, inherit or both"},
-	"shared_preload_libraries": {regexp.MustCompile(`^(` + preloadable + `)?(, ?(` + preloadable + `))*$`), "it takes a list of pg_stat_statements, auto_explain and pg_prewarm"},
+// sixteens are numbers of buffers in banks of 16 (slru.c: check_slru_buffers).
+var sixteens = []string{
+	"commit_timestamp_buffers", "multixact_member_buffers", "multixact_offset_buffers", "notify_buffers",
+	"serializable_buffers", "subtransaction_buffers", "transaction_buffers",
 }
-
-// preloadable are the modules of PostgreSQL's own contrib folder that are loaded
-// at the start; they bring settings of their own.
-const preloadable = `pg_stat_statements|auto_explain|pg_prewarm`
-
-var (
-	localeForm   = regexp.MustCompile(`^(C|POSIX|C\.UTF-?8|C\.utf8)$`)
-	zoneForm     = regexp.MustCompile(`^[A-Z][A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}$`)
-	moduleForm   = regexp.MustCompile(`^(` + preloadable + `|plpgsql)\.[a-z][a-z0-9_]{0,40}$`)
-	settingShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,62}$`)
-)
 
 // refusal says why users may not set name, or nothing.
 func refusal(name string) string {
@@ -130,28 +106,6 @@ func refusal(name string) string {
 		}
 	}
 	return ""
-}
-
-// checkPolicy says what pgforeman demands of a value beyond PostgreSQL.
-func (s setting) checkPolicy(value string) error {
-	if want, ok := forms[s.name]; ok && !want.form.MatchString(value) {
-		return fmt.Errorf("%s", want.says)
-	}
-	floor, hasFloor := floors[s.name]
-	ceiling, hasCeiling := ceilings[s.name]
-	if !hasFloor && !hasCeiling {
-		return nil
-	}
-	got, err := s.number(value)
-	switch {
-	case err != nil:
-		return err
-	case hasFloor && got < floor:
-		return fmt.Errorf("a cluster needs at least %s%s", plain(floor), s.unitPhrase())
-	case hasCeiling && got > ceiling:
-		return fmt.Errorf("a node allows at most %s%s", plain(ceiling), s.unitPhrase())
-	}
-	return nil
 }
 
 // suggestion is a known name that differs in letters' case alone, or nothing.
