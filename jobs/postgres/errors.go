@@ -39,8 +39,6 @@ const (
 	duplicateSchema     = "42P06"
 	duplicateTable      = "42P07"
 	uniqueViolation     = "23505"
-	undefinedTable      = "42P01"
-	invalidSchema       = "3F000"
 	readOnlyTransaction = "25006"
 	objectInUse         = "55006"
 	dependentObjects    = "2BP01"

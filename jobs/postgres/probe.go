@@ -12,6 +12,7 @@ const (
 	makeProbeSchema = `CREATE SCHEMA IF NOT EXISTS pgforeman`
 	makeProbeTable  = `CREATE TABLE IF NOT EXISTS pgforeman.probe (token text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())`
 	sweepProbe      = `DELETE FROM pgforeman.probe WHERE at < now() - interval '1 hour'`
+	hasProbe        = `SELECT to_regclass('pgforeman.probe') IS NOT NULL`
 	writeProbe      = `INSERT INTO pgforeman.probe (token) VALUES ($1) ON CONFLICT (token) DO UPDATE SET at = now()`
 	readProbe       = `SELECT EXISTS (SELECT FROM pgforeman.probe WHERE token = $1)`
 
@@ -22,11 +23,12 @@ const (
 // proves that applications can write. Errors: ErrReadOnly where the endpoint
 // leads to a standby, ErrUnavailable, ErrNotReady.
 func (db *DB) WriteProbe(ctx context.Context, token string) error {
-	err := db.exec(ctx, "write probe", writeProbe, token)
-	if isCode(err, undefinedTable, invalidSchema) {
-		if err = db.makeProbe(ctx); err != nil {
-			return err
-		}
+	// Asked first, because trying and failing would leave errors in the server's log.
+	made, err := value[bool](ctx, db, "look for probe table", hasProbe)
+	if err == nil && !made {
+		err = db.makeProbe(ctx)
+	}
+	if err == nil {
 		err = db.exec(ctx, "write probe", writeProbe, token)
 	}
 	if err != nil {
@@ -49,11 +51,11 @@ func (db *DB) makeProbe(ctx context.Context) error {
 
 // ReadProbe says whether the row with the token is here yet.
 func (db *DB) ReadProbe(ctx context.Context, token string) (bool, error) {
-	found, err := value[bool](ctx, db, "read probe", readProbe, token)
-	if isCode(err, undefinedTable, invalidSchema) {
-		return false, nil // the table itself has not arrived
+	made, err := value[bool](ctx, db, "look for probe table", hasProbe)
+	if err != nil || !made {
+		return false, err
 	}
-	return found, err
+	return value[bool](ctx, db, "read probe", readProbe, token)
 }
 
 // WaitProbe waits until the row with the token is here: through the replicas'

@@ -108,7 +108,8 @@ SET LOCAL log_statement = 'none';
 SET LOCAL log_min_duration_statement = -1;
 SET LOCAL log_min_error_statement = 'panic';
 SET LOCAL log_duration = off;
-SET LOCAL pg_stat_statements.track_utility = off`
+SET LOCAL pg_stat_statements.track_utility = off;
+SET LOCAL pgaudit.log = 'none'`
 
 // setPassword runs a statement with the role's name and verifier put in. Utility
 // statements take no parameters; the verifier's alphabet needs no escaping, and
