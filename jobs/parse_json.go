@@ -90,7 +90,7 @@ func nextToken(dec *json.Decoder) (json.Token, error) {
 	token, err := dec.Token()
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return nil, fmt.Errorf("the message is not JSON: %s at byte %d", syntax, syntax.Offset)
+		return nil, fmt.Errorf("the message is not JSON: %w at byte %d", syntax, syntax.Offset)
 	}
 	return token, err
 }

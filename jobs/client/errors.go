@@ -14,15 +14,15 @@ import (
 )
 
 var (
-	// ErrNoConnection: the NATS server cannot be reached, or lets nobody in
-	// with these credentials.
+	// ErrNoConnection says that the NATS server cannot be reached, or lets
+	// nobody in with these credentials.
 	ErrNoConnection = errors.New("no connection to NATS")
-	// ErrNoStream: the streams do not exist; a worker makes them when it
-	// starts.
+	// ErrNoStream says that the streams do not exist; a worker makes them when
+	// it starts.
 	ErrNoStream = errors.New("the streams of pgforeman do not exist on this server; start a worker (pgforeman dev, or pgforeman worker)")
-	// ErrNoWorker: no worker answers queries.
+	// ErrNoWorker says that no worker answers queries.
 	ErrNoWorker = errors.New("no worker answers; is one running, and does it reach this NATS server (pgforeman dev status, pgforeman doctor)?")
-	// ErrRefused: the server does not allow this user what was tried.
+	// ErrRefused says that the server does not allow this user what was tried.
 	ErrRefused = errors.New("the NATS server does not allow it to this user")
 )
 

@@ -19,7 +19,7 @@ var files embed.FS
 
 const folder = "v1"
 
-// ErrUnknown: there is no document of that name.
+// ErrUnknown says that there is no document of that name.
 var ErrUnknown = errors.New("no such schema")
 
 // Names lists the documents, in order: "asyncapi", "event",

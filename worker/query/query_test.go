@@ -239,7 +239,7 @@ func TestQueryErrors(t *testing.T) {
 	}
 	require.Equal(t, jobs.CodeUnknownCluster, code(jobs.QueryClusterGet, jobs.Query{Name: "nope"}))
 	require.Equal(t, jobs.CodeUnknownOperation, code(jobs.QueryOperationGet, jobs.Query{ID: "nope"}))
-	require.Equal(t, jobs.CodeInvalid, code(jobs.QueryClusterGet, map[string]any{"nmae": "orders"}))
+	require.Equal(t, jobs.CodeInvalid, code(jobs.QueryClusterGet, map[string]any{"title": "orders"}))
 	require.Equal(t, jobs.CodeInvalid, code(jobs.QueryClusterGet, map[string]any{}))
 	require.Equal(t, jobs.CodeInvalid, code(jobs.QueryClusterGet, "x"))
 	w.broken = fmt.Errorf("read the cluster: %w", jobs.ErrUnavailable)
