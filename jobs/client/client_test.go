@@ -180,6 +180,8 @@ func TestWatchOfARejection(t *testing.T) {
 	s.tellOf("acme", "", "req", 0, jobs.OperationRejected, &jobs.Error{Code: jobs.CodeInvalid})
 	_, result := s.watch(t.Context(), client.Target{RequestID: "req", Cluster: "orders"})
 	require.Equal(t, []string{"0 operation.rejected"}, s.result(result), "one that named no cluster is found too")
+	_, result = s.watch(t.Context(), client.Target{RequestID: "req", Cluster: "No Cluster > *"})
+	require.Equal(t, []string{"0 operation.rejected"}, s.result(result), "nor does a name that is none hide it")
 }
 
 func TestWatchOfAnIDUsedBefore(t *testing.T) {
@@ -241,6 +243,9 @@ func TestEvents(t *testing.T) {
 	s.tellOf("other", "orders", "c", 1, jobs.OperationAccepted, nil)
 	require.Equal(t, []string{"a", "b"}, read(client.EventFilter{}))
 	require.Equal(t, []string{"a"}, read(client.EventFilter{Cluster: "orders"}))
+	for _, err := range s.c.Events(t.Context(), client.EventFilter{Cluster: ">"}) {
+		require.Error(t, err)
+	}
 	require.Empty(t, read(client.EventFilter{Since: time.Now().Add(time.Hour)}))
 
 	next := make(chan string, 3)

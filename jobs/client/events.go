@@ -30,8 +30,12 @@ type EventFilter struct {
 func (c *Client) Events(ctx context.Context, f EventFilter) iter.Seq2[jobs.Event, error] {
 	return func(yield func(jobs.Event, error) bool) {
 		cluster := f.Cluster
-		if cluster == "" {
+		switch {
+		case cluster == "":
 			cluster = "*"
+		case !jobs.IsName(cluster):
+			yield(jobs.Event{}, fmt.Errorf("%q is not the name of a cluster", cluster))
+			return
 		}
 		r := reader{c: c, subjects: []string{eventSubjects(c.tenant, cluster)}, since: f.Since, once: !f.Follow}
 		for d, err := range r.read(ctx) {

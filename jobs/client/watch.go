@@ -56,9 +56,10 @@ func (c *Client) Watch(ctx context.Context, t Target) iter.Seq2[jobs.Event, erro
 }
 
 // subjects are where the operation's events can be: those of its cluster, and
-// of no cluster, where requests are rejected that named none.
+// of no cluster, where requests are rejected that named none. What cannot be a
+// cluster's name narrows nothing.
 func (t Target) subjects(tenant string) []string {
-	if t.Cluster == "" {
+	if !jobs.IsName(t.Cluster) {
 		return []string{eventSubjects(tenant, "*")}
 	}
 	none := strings.Join([]string{jobs.Prefix, jobs.Version, "event", tenant, jobs.NoCluster, string(jobs.OperationRejected)}, ".")
