@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -55,6 +56,29 @@ func testCancelRunning(t *testing.T, w *world) {
 	inOrder(t, events)
 	require.Contains(t, typesOf(events), "cluster.deleted")
 	require.Less(t, events[len(events)-1].Data.Percent, 100)
+}
+
+// testCancelElsewhere cancels an operation whose step runs on another worker
+// than the one that takes the request in: the heartbeat tells it.
+func testCancelElsewhere(t *testing.T, w *world) {
+	g := newGate()
+	w.on("gamma", g.step)
+	quick := func(o *Options) { o.Timing.Heartbeat = 200 * time.Millisecond }
+	one := w.start("one", quick, func(o *Options) { o.Concurrency = 1 })
+	w.until("one is the foreman", func() bool { return ready(one.Worker, dependencyDatabase) })
+	w.on("alpha", func(ctx context.Context, a *jobs.Attempt) (jobs.Result, error) {
+		return g.step(ctx, a) // keeps worker one busy
+	})
+	w.send(jobs.ClusterCreate, "busy", "busy", stages("alpha"))
+	g.wait(t)
+	w.start("two", quick)
+	w.send(jobs.ClusterCreate, "r1", "orders", stages("beta", "gamma"))
+	g.wait(t)
+	require.Equal(t, "two", w.steps("r1")["gamma"].Owner)
+	w.send(jobs.OperationCancel, "c1", "", jobs.ControlSpec{OperationID: w.operation("r1").ID})
+	w.ends("r1", jobs.OperationCancelled)
+	close(g.open)
+	w.ends("busy", jobs.OperationSucceeded)
 }
 
 func testCancelTooLate(t *testing.T, w *world) {

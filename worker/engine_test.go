@@ -21,9 +21,12 @@ var engineTests = map[string]func(t *testing.T, w *world){
 	"progress":          testProgress,
 	"panics":            testPanics,
 	"permanent":         testPermanent,
+	"ignores its end":   testIgnoresItsEnd,
+	"unknown step":      testUnknownStep,
 	"overdue":           testOverdue,
 	"cancel queued":     testCancelQueued,
 	"cancel running":    testCancelRunning,
+	"cancel elsewhere":  testCancelElsewhere,
 	"cancel too late":   testCancelTooLate,
 	"replay":            testReplay,
 	"discard":           testDiscard,
@@ -56,7 +59,7 @@ func testSucceeds(t *testing.T, w *world) {
 		var out struct{ By string }
 		found, err := a.Output(jobs.Step{Name: "beta"}, &out)
 		if err != nil || !found || out.By != "beta" {
-			return jobs.Result{}, jobs.Permanent(fmt.Errorf("output of beta: %v %v %v", out, found, err))
+			return jobs.Result{}, jobs.Permanent(fmt.Errorf("output of beta: %v %v: %w", out, found, err))
 		}
 		return jobs.Result{
 			Cluster: &jobs.ClusterChange{State: jobs.ClusterReady, Endpoints: &jobs.Endpoints{Primary: "127.0.0.1:5000"}},
@@ -121,12 +124,12 @@ func testSnoozes(t *testing.T, w *world) {
 }
 
 func testStalls(t *testing.T, w *world) {
-	w.timeout = 300 * time.Millisecond
+	w.timeout = time.Second
 	w.retry.Attempts = 2
 	w.on("alpha", func(ctx context.Context, a *jobs.Attempt) (jobs.Result, error) {
 		// Progress moves the deadline: this goes on for longer than the timeout.
-		for i := range 8 {
-			a.Progress(jobs.Observation{Message: fmt.Sprintf("%d of 8", i+1), Done: int64(i + 1), Total: 8})
+		for i := range 15 {
+			a.Progress(jobs.Observation{Message: fmt.Sprintf("%d of 15", i+1), Done: int64(i + 1), Total: 15})
 			pause(ctx, 100*time.Millisecond)
 			if ctx.Err() != nil {
 				return jobs.Result{}, jobs.Permanent(errors.New("ended although it made progress"))
@@ -139,14 +142,14 @@ func testStalls(t *testing.T, w *world) {
 	w.send(jobs.ClusterCreate, "r1", "orders", stages("alpha", "beta"))
 	op := w.ends("r1", jobs.OperationFailed)
 	require.Equal(t, jobs.CodeStepTimeout, op.Error.Code)
-	require.Contains(t, op.Error.Message, "8 of 8")
+	require.Contains(t, op.Error.Message, "15 of 15")
 	require.Equal(t, jobs.ClusterFailed, w.cluster("r1").State)
 	require.Equal(t, jobs.StepPending, w.steps("r1")["beta"].State)
 	d := w.letters(1)[0]
 	require.Equal(t, op.ID, d.OperationID)
 	require.Equal(t, "alpha", d.Step.Name)
 	require.Len(t, d.Attempts, 2)
-	require.Equal(t, "8 of 8", d.Observation.Message)
+	require.Equal(t, "15 of 15", d.Observation.Message)
 	require.Contains(t, d.Advice, "dead replay "+op.ID)
 	inOrder(t, w.events("r1", jobs.OperationFailedEv))
 }
@@ -202,6 +205,34 @@ func testPermanent(t *testing.T, w *world) {
 	require.Equal(t, 1, w.steps("r1")["alpha"].Attempt)
 	require.Equal(t, []string{"operation.accepted", "operation.started", "step.started alpha", "step.failed alpha", "operation.failed alpha"},
 		typesOf(w.events("r1", jobs.OperationFailedEv)))
+}
+
+// testIgnoresItsEnd has a step that does not return when its context ends: it
+// must not hold its operation.
+func testIgnoresItsEnd(t *testing.T, w *world) {
+	w.timeout, w.retry.Attempts = 50*time.Millisecond, 1
+	open := make(chan struct{})
+	w.on("alpha", func(context.Context, *jobs.Attempt) (jobs.Result, error) {
+		<-open
+		return jobs.Result{}, nil
+	})
+	w.start("one", func(o *Options) { o.Timing.Abandon = 50 * time.Millisecond })
+	w.send(jobs.ClusterCreate, "r1", "orders", stages("alpha"))
+	op := w.ends("r1", jobs.OperationFailed)
+	require.Equal(t, jobs.CodeStepTimeout, op.Error.Code)
+	close(open)
+}
+
+// testUnknownStep leaves steps to the workers that know them.
+func testUnknownStep(t *testing.T, w *world) {
+	newer := w.start("new")
+	w.until("the new one is the foreman", func() bool { return ready(newer.Worker, dependencyDatabase) })
+	w.start("old", func(o *Options) { o.Steps = o.Steps[:1] })
+	w.send(jobs.ClusterCreate, "r1", "orders", stages("beta", "gamma"))
+	w.ends("r1", jobs.OperationSucceeded)
+	for _, st := range w.steps("r1") {
+		require.Equal(t, "new", st.Owner)
+	}
 }
 
 func testOverdue(t *testing.T, w *world) {

@@ -99,7 +99,9 @@ func (in *intake) hold(ctx context.Context, msg jetstream.Msg) (verdict, time.Du
 	wait := newBackOff(100*time.Millisecond, time.Second)
 	for {
 		v, delay, err := in.handle(ctx, msg)
-		in.w.health.database(err)
+		if !errors.Is(err, errJetStreamAway) {
+			in.w.health.database(err)
+		}
 		switch {
 		case err == nil:
 			in.log.works()

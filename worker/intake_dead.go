@@ -124,7 +124,7 @@ func (in *intake) revive(ctx context.Context, req jobs.Request, id string) error
 		}
 	}
 	if _, err := in.w.js.PublishMsg(ctx, msg, jetstream.WithMsgID("replay."+req.Tenant+"."+req.ID)); err != nil {
-		return fmt.Errorf("publish the message of dead letter %s anew: %w: %v", id, errJetStreamAway, err)
+		return fmt.Errorf("publish the message of dead letter %s anew: %w: %w", id, errJetStreamAway, err)
 	}
 	return nil
 }

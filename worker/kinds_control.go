@@ -48,29 +48,32 @@ func (r *rules) control(kind jobs.KindName, spec jobs.ControlSpec) Rule {
 		if s.Operation == nil {
 			return settleUnreadable(s, kind)
 		}
-		switch kind {
-		case jobs.OperationCancel:
-			return r.cancel(spec.Reason)(s)
-		case jobs.OperationReplay:
-			return r.replay(s)
-		case jobs.OperationDiscard:
-			return r.discard(spec.Reason)(s)
-		default:
-			return &jobs.Error{Code: jobs.CodeUnknownKind, Message: fmt.Sprintf("%s does not act on an operation", kind)}
+		if act, ok := r.controls(spec.Reason)[kind]; ok {
+			return act(s)
 		}
+		return &jobs.Error{Code: jobs.CodeUnknownKind, Message: fmt.Sprintf("%s does not act on an operation", kind)}
+	}
+}
+
+// controls are the rules of the control kinds.
+func (r *rules) controls(reason string) map[jobs.KindName]Rule {
+	return map[jobs.KindName]Rule{
+		jobs.OperationCancel:  r.cancel(reason),
+		jobs.OperationReplay:  r.replay,
+		jobs.OperationDiscard: r.discard(reason),
 	}
 }
 
 // settleUnreadable settles the dead letter of a message that never became an
 // operation: discarded, or replayed after intake has published it anew.
 func settleUnreadable(s *jobs.Snapshot, kind jobs.KindName) error {
-	switch kind {
-	case jobs.OperationReplay:
-		s.Settle = jobs.DeadReplayed
-	case jobs.OperationDiscard:
-		s.Settle = jobs.DeadDiscarded
-	default:
+	settled := map[jobs.KindName]jobs.DeadLetterState{
+		jobs.OperationReplay: jobs.DeadReplayed, jobs.OperationDiscard: jobs.DeadDiscarded,
+	}
+	state, ok := settled[kind]
+	if !ok {
 		return &jobs.Error{Code: jobs.CodeUnknownOperation, Message: "there is no operation to act on"}
 	}
+	s.Settle = state
 	return nil
 }

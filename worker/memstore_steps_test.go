@@ -76,7 +76,7 @@ func (m *memStore) claimed(o *memOp, st *jobs.StepRecord) jobs.Claimed {
 	}
 	for _, other := range o.steps {
 		if other.ID != st.ID && other.Output != nil {
-			c.Outputs[other.Step.String()] = other.Output
+			c.Outputs[other.String()] = other.Output
 		}
 	}
 	return c

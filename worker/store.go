@@ -10,10 +10,14 @@ import (
 // The words of the store's interface live in package jobs, where the store,
 // which does not know this package, finds them too.
 type (
-	Rule      = jobs.Rule
+	// Rule is jobs.Rule.
+	Rule = jobs.Rule
+	// Admission is jobs.Admission.
 	Admission = jobs.Admission
-	Admitted  = jobs.Admitted
-	Held      = jobs.Held
+	// Admitted is jobs.Admitted.
+	Admitted = jobs.Admitted
+	// Held is jobs.Held.
+	Held = jobs.Held
 )
 
 // Store is the state database as the engine needs it; package store implements
