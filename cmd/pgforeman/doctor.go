@@ -124,7 +124,7 @@ func lookAtNATS(ctx context.Context, g *globals) []finding {
 	url := fromEnv("PGFOREMAN_NATS_URL", g.server)
 	opts, err := natsIdentity{g.creds, g.nkey, g.ca}.options("pgforeman doctor")
 	if err != nil {
-		return []finding{{"nats", verdictFail, err.Error(), "check --creds, --nkey and --ca"}}
+		return []finding{{"nats", verdictFail, err.Error(), "check --creds, --nkey and --nats-ca"}}
 	}
 	nc, err := nats.Connect(url, append(opts, nats.Timeout(5*time.Second))...)
 	if err != nil {
