@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -135,13 +136,16 @@ func (c *imageCluster) await(want string, ask func() (string, error)) {
 	})
 }
 
+// showLogs shows what the containers said; the test's own context has ended by then.
 func (c *imageCluster) showLogs() {
-	containers, err := c.engine.Containers(c.t.Context(), nil)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	containers, err := c.engine.Containers(ctx, nil)
 	if err != nil {
 		c.t.Log(err)
 	}
 	for _, container := range containers {
-		logs, err := c.engine.Logs(c.t.Context(), container.Name, 60)
+		logs, err := c.engine.Logs(ctx, container.Name, 60)
 		c.t.Logf("%s (%v):\n%s", container.Name, err, logs)
 	}
 }

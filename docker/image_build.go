@@ -48,7 +48,9 @@ func buildImage(ctx context.Context, engine *client.Client, name ImageName, debi
 			at.Steps, _ = strconv.Atoi(step[2])
 			at.Message = step[3]
 		}
-		progress(at)
+		if !strings.HasPrefix(line, "--->") { // the id of a layer
+			progress(at)
+		}
 	})
 	if err != nil {
 		return fmt.Errorf("build image %q: %w", name, err)

@@ -16,7 +16,8 @@ if tls; then
   PGFOREMAN_TLS=on
   cat "$SECRETS/node.pem" "$SECRETS/node.key" >/run/haproxy/node.pem
 fi
-export PGFOREMAN_TLS
+PGFOREMAN_STARTED=$(date +%s%3N)
+export PGFOREMAN_TLS PGFOREMAN_STARTED
 
 haproxy -c -q -f /etc/haproxy/haproxy.cfg || die "the configuration is refused by haproxy -c (above)"
 exec haproxy -db -f /etc/haproxy/haproxy.cfg
