@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -30,6 +31,7 @@ type answers struct {
 	revoked []string
 	copies  []postgres.Basebackup
 	lagging map[string]bool // nodes that run and do not stream
+	role    string          // of replicas; empty is sync_standby
 }
 
 func newAnswers(w *world) *answers {
@@ -103,7 +105,7 @@ func (p *answers) members(ctx context.Context, s site, k keys, node string) (pat
 		case p.lagging[n]:
 			out.Members = append(out.Members, patroni.Member{Name: n, Role: "replica", State: "starting", Timeline: 1})
 		default:
-			out.Members = append(out.Members, patroni.Member{Name: n, Role: "sync_standby", State: "streaming", Timeline: 1})
+			out.Members = append(out.Members, patroni.Member{Name: n, Role: cmp.Or(p.role, "sync_standby"), State: "streaming", Timeline: 1})
 		}
 	}
 	return out, nil

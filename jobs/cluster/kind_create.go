@@ -44,10 +44,11 @@ func createKind() jobs.Kind {
 }
 
 // planCreate brings etcd to health first, because a Patroni that finds none
-// sleeps for ten seconds at a time; then the first node alone until it leads, so
-// that the others copy from it at once instead of racing it. The proxies start
-// while etcd elects its leader, which leaves the processors idle, so a host port
-// that is taken shows early too.
+// sleeps for ten seconds at a time; the proxies start while etcd elects its
+// leader, which leaves the processors idle, so a host port that is taken shows
+// early too. The first node has a head start. The others start while it makes
+// the database, on the processor that this leaves free, and wait: the leader key
+// wakes them, and they copy at once.
 func planCreate(in jobs.PlanInput) (jobs.Plan, error) {
 	s, err := plannedSite(in)
 	if err != nil {
@@ -67,11 +68,12 @@ func planCreate(in jobs.PlanInput) (jobs.Plan, error) {
 			once(stepEtcdReady),
 			each(stepProxyStart, s.proxies()))},
 		{Title: "Start the first node", Steps: each(stepNodeStart, first)},
-		{Title: "Wait for the leader", Steps: once(stepLeader)},
-		{Title: "Start the other nodes, make databases and users", Steps: together(
-			each(stepNodeStart, others),
+		{Title: "Wait for the leader, start the other nodes", Steps: together(
+			once(stepLeader),
+			each(stepNodeStart, others))},
+		{Title: "Copy the data to the replicas, make databases and users", Steps: together(
+			each(stepBasebackup, others),
 			atOnce)},
-		{Title: "Copy the data to the replicas", Steps: each(stepBasebackup, others)},
 		{Title: "Wait for streaming and for the proxies", Steps: together(
 			each(stepStreaming, others),
 			each(stepRegistered, s.proxies()))},

@@ -56,7 +56,7 @@ func showLogs(ctx context.Context, t *testing.T, engine *docker.Engine) {
 		t.Logf("no logs: %v", err)
 	}
 	for _, box := range boxes {
-		lines, _ := engine.Logs(ctx, box.Name, 40)
+		lines, _ := engine.Logs(ctx, box.Name, 100)
 		t.Logf("%s, %s:\n%s", box.Name, box.State, lines)
 	}
 }

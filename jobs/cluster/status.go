@@ -113,13 +113,11 @@ func troubles(s site, records []jobs.NodeRecord) []string {
 		if r.Part != roleNode {
 			continue
 		}
-		switch r.Role {
-		case "leader":
+		if r.Role == "leader" {
 			leader = true
 			continue
-		case "sync_standby", "quorum_standby":
-			standby = true
 		}
+		standby = standby || isStandbyRole(r.Role)
 		if r.State != "streaming" {
 			out = append(out, r.Name+" does not stream from the leader")
 		}

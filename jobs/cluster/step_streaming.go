@@ -3,15 +3,19 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
+	"github.com/vcs-iaas/pgforeman/jobs/patroni"
 	"github.com/vcs-iaas/pgforeman/jobs/postgres"
 )
 
 // streaming waits until a replica streams from the leader and, in a synchronous
-// cluster, until the leader has a synchronous standby. The leader's own view is
-// asked, since what Patroni tells is up to a loop old.
+// cluster, until there is a synchronous standby. For streaming the leader's own
+// view is asked, since what Patroni tells is up to a loop old. Who is synchronous
+// is asked of Patroni: PostgreSQL says so some two seconds before Patroni writes
+// it into etcd, and until then no one may take over from a leader that dies.
 func (c *Catalogue) streaming() jobs.StepType {
 	return jobs.StepType{
 		Name:    stepStreaming,
@@ -43,11 +47,21 @@ func (c *Catalogue) lookStreaming(ctx context.Context, s site, k keys, node stri
 	switch {
 	case !streams(followers, node):
 		return false, jobs.Observation{Message: fmt.Sprintf("%s: %s", node, c.stateOf(ctx, s, k, node))}, nil
-	case s.synchronous() && !anySync(followers):
-		return false, jobs.Observation{Message: "no synchronous standby is chosen yet"}, nil
+	case !s.synchronous():
+		return true, jobs.Observation{}, nil
+	}
+	members, err := c.probe.members(ctx, s, k, leader)
+	if err != nil || !slices.ContainsFunc(members.Members, isSynchronous) {
+		return false, jobs.Observation{Message: node + " streams, no synchronous standby is chosen yet"}, nil
 	}
 	return true, jobs.Observation{}, nil
 }
+
+func isSynchronous(m patroni.Member) bool { return isStandbyRole(m.Role) }
+
+// isStandbyRole says that a role is that of a node which may take over from the
+// leader without the loss of a row.
+func isStandbyRole(role string) bool { return role == "sync_standby" || role == "quorum_standby" }
 
 // synchronous says that the cluster must have a synchronous standby.
 func (s site) synchronous() bool {
@@ -60,15 +74,6 @@ func (s site) strict() bool { return s.spec.SynchronousMode == "strict" }
 func streams(followers []postgres.Standby, node string) bool {
 	for _, f := range followers {
 		if f.Name == node && f.State == "streaming" {
-			return true
-		}
-	}
-	return false
-}
-
-func anySync(followers []postgres.Standby) bool {
-	for _, f := range followers {
-		if f.SyncState == "sync" || f.SyncState == "quorum" {
 			return true
 		}
 	}

@@ -98,11 +98,18 @@ func TestACopyIsToldInBytes(t *testing.T) {
 	require.ErrorContains(t, err, "orders-2: copied 512MiB of 1GiB")
 }
 
-func TestNoStreamingWithoutSynchronousStandby(t *testing.T) {
-	s, err := siteOf(newCluster("orders", nil))
-	require.NoError(t, err)
-	require.True(t, s.synchronous())
-	require.False(t, anySync([]postgres.Standby{{Name: "orders-2", State: "streaming", SyncState: "async"}}))
+// TestSynchronousMeansThatPatroniSaysSo: PostgreSQL may call a standby
+// synchronous before Patroni would let it take over.
+func TestSynchronousMeansThatPatroniSaysSo(t *testing.T) {
+	t.Parallel()
+	_, p, b := fixture(t, nil)
+	b.all(createKind())
+	b.timeout = 200 * time.Millisecond
+	p.role = "replica"
+	_, err := b.try(jobs.Step{Name: stepStreaming, Node: "orders-2"})
+	require.ErrorContains(t, err, "no synchronous standby is chosen yet")
+	p.role = ""
+	b.run(jobs.Step{Name: stepStreaming, Node: "orders-2"})
 	require.False(t, streams([]postgres.Standby{{Name: "orders-2", State: "catchup"}}, "orders-2"))
 }
 

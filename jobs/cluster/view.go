@@ -119,19 +119,16 @@ func (v view) node(r *jobs.NodeRecord, prev jobs.NodeRecord) {
 	m, known := v.members[r.Name]
 	r.Timeline, r.LagBytes = m.Timeline, m.Lag.Bytes
 	state := m.State
+	if known && m.Role != "leader" {
+		r.Role = m.Role
+	}
 	switch f, follows := v.followers[r.Name]; {
 	case r.Name == v.leader:
 		r.Role, state = "leader", "running"
 	case follows:
-		r.Role, state, r.LagBytes = "replica", f.State, max(0, f.LagBytes)
-		if f.SyncState == "sync" || f.SyncState == "quorum" {
-			r.Role = "sync_standby"
-		}
+		state, r.LagBytes = f.State, max(0, f.LagBytes)
 	case v.asked && state == "streaming":
 		state = "not streaming" // what Patroni tells is up to a loop old
-		r.Role = "replica"
-	case known && m.Role != "leader":
-		r.Role = m.Role
 	}
 	switch {
 	case atWork(state):
@@ -168,7 +165,7 @@ func ideal(s site, records []jobs.NodeRecord) bool {
 			leaders++
 		case r.State != "streaming":
 			return false
-		case r.Role == "sync_standby" || r.Role == "quorum_standby":
+		case isStandbyRole(r.Role):
 			standbys++
 		}
 	}
