@@ -172,6 +172,21 @@ func TestRenewTellsInterrupt(t *testing.T) {
 	require.Empty(t, other)
 }
 
+// A step that failed for good ends its operation: what still runs of it, on
+// whatever worker, is no longer wanted.
+func TestRenewInterruptsWhatRunsBesideAFailedStep(t *testing.T) {
+	db, ctx := newDB(t), context.Background()
+	o, claimed := running(t, db.Store, "orders")
+	require.NoError(t, db.Update(ctx, o.ID, nil, func(s *jobs.Snapshot) error {
+		s.Operation.Error = &jobs.Error{Code: jobs.CodeStepFailed, Message: "another step failed"}
+		return nil
+	}))
+	held, err := db.Renew(ctx, "w1", []jobs.Lease{claimed[0].Lease}, lease)
+	require.NoError(t, err)
+	require.Len(t, held, 1)
+	require.True(t, held[0].Interrupt)
+}
+
 func TestReleaseMakesReadyAtOnce(t *testing.T) {
 	db, ctx := newDB(t), context.Background()
 	_, claimed := running(t, db.Store, "orders")

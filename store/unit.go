@@ -207,6 +207,10 @@ func writeCluster(ctx context.Context, q *dbsqlc.Queries, before, after dbsqlc.C
 	if err == nil && n == 0 {
 		err = errStale
 	}
+	if hasCode(err, codeUniqueViolation) { // the only unique index is that of the names
+		return &jobs.Error{Code: jobs.CodeNameTaken, Message: fmt.Sprintf(
+			"another cluster has been given the name %q meanwhile; delete that one, or discard this operation", after.Name)}
+	}
 	if err != nil {
 		return fmt.Errorf("write cluster %s: %w", after.ID, err)
 	}

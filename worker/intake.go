@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -156,7 +157,7 @@ func (in *intake) handle(ctx context.Context, msg jetstream.Msg) (v verdict, del
 	case errors.As(err, &unknown):
 		return in.unknown(ctx, msg, req, unknown)
 	case err != nil:
-		return ack, 0, in.refuse(ctx, req, rejection(err))
+		return ack, 0, in.refuse(ctx, req, rejection(withFaultsOfData(err, req, kind)))
 	case !known:
 		return in.unknown(ctx, msg, req, &jobs.UnknownKind{Kind: req.Kind, Version: jobs.Version})
 	}
@@ -232,6 +233,23 @@ func (in *intake) refuse(ctx context.Context, req jobs.Request, err error) error
 		return nil
 	}
 	return err
+}
+
+// withFaultsOfData adds to the faults of a request's attributes those of its
+// data, so that a portal is told everything at once.
+func withFaultsOfData(err error, req jobs.Request, kind jobs.Kind) error {
+	var faults, more jobs.Faults
+	if kind.Decode == nil || !errors.As(err, &faults) {
+		return err
+	}
+	if _, errData := kind.Decode(req); errors.As(errData, &more) {
+		for _, f := range more {
+			if !slices.Contains(faults, f) {
+				faults = append(faults, f)
+			}
+		}
+	}
+	return faults
 }
 
 // rejection is a decoder's error as the contract tells it.

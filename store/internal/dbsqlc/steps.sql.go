@@ -253,7 +253,8 @@ WITH mine AS (
 UPDATE steps s SET lease_until = clock_timestamp() + $1::interval
 FROM mine m, operations o
 WHERE s.id = m.id AND s.attempt = m.attempt AND o.id = s.operation_id
-RETURNING s.id, s.attempt, (o.state = 'undoing' AND NOT s.undoing)::boolean AS interrupt
+RETURNING s.id, s.attempt,
+    ((o.state = 'undoing' AND NOT s.undoing) OR (o.state = 'running' AND o.error IS NOT NULL))::boolean AS interrupt
 `
 
 type StepRenewParams struct {
