@@ -15,6 +15,7 @@ func commands(g *globals) []*cobra.Command {
 		newDoctorCommand(g),
 		newImageCommand(g),
 		newKeyCommand(g),
+		newSchemaCommand(g),
 		newVersionCommand(g),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -57,8 +58,8 @@ func (f *front) publish(ctx context.Context, c *cobra.Command, p portal, r clien
 	r.ID = flags.id
 	if r.ID == "" {
 		r.ID = client.NewRequestID()
-	} else if len(r.ID) > 128 {
-		return client.Receipt{}, withCode(exitUsage, errors.New("--id has more than 128 characters"))
+	} else if clean(r.ID) != r.ID || utf8.RuneCountInString(r.ID) > 128 {
+		return client.Receipt{}, withCode(exitUsage, errors.New("--id is not 1 to 128 printable characters"))
 	}
 	receipt, err := p.Publish(ctx, r)
 	if err != nil {
