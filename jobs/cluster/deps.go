@@ -119,7 +119,7 @@ func (c *Catalogue) Steps() []jobs.StepType {
 	return []jobs.StepType{
 		c.allocate(), c.ensureNetwork(),
 		c.startEtcd(), c.etcdHealthy(),
-		c.startNode(), c.leaderElected(), c.ensureDatabases(), c.basebackup(), c.streaming(),
+		c.startNode(), c.answering(), c.leaderElected(), c.ensureDatabases(), c.basebackup(), c.streaming(),
 		c.startProxy(), c.proxyRegistered(), c.verify(),
 		c.removeContainers(), c.removeNetwork(), c.removeVolumes(), c.forget(),
 	}

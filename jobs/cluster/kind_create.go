@@ -16,6 +16,7 @@ const (
 	stepEtcdReady  = "etcd.healthy"
 	stepProxyStart = "proxy.start"
 	stepNodeStart  = "node.start"
+	stepAnswering  = "node.answering"
 	stepLeader     = "leader.elected"
 	stepDatabases  = "databases.ensure"
 	stepBasebackup = "node.basebackup"
@@ -46,9 +47,9 @@ func createKind() jobs.Kind {
 // planCreate brings etcd to health first, because a Patroni that finds none
 // sleeps for ten seconds at a time; the proxies start while etcd elects its
 // leader, which leaves the processors idle, so a host port that is taken shows
-// early too. The first node has a head start. The others start while it makes
-// the database, on the processor that this leaves free, and wait: the leader key
-// wakes them, and they copy at once.
+// early too. The first node then has the processors to itself until it makes the
+// database, which takes one of them; the others start on what is left, and the
+// leader key wakes them to copy at once.
 func planCreate(in jobs.PlanInput) (jobs.Plan, error) {
 	s, err := plannedSite(in)
 	if err != nil {
@@ -68,6 +69,7 @@ func planCreate(in jobs.PlanInput) (jobs.Plan, error) {
 			once(stepEtcdReady),
 			each(stepProxyStart, s.proxies()))},
 		{Title: "Start the first node", Steps: each(stepNodeStart, first)},
+		{Title: "Wait until it makes the database", Steps: each(stepAnswering, first)},
 		{Title: "Wait for the leader, start the other nodes", Steps: together(
 			once(stepLeader),
 			each(stepNodeStart, others))},

@@ -40,6 +40,29 @@ func (c *Catalogue) leaderElected() jobs.StepType {
 	}
 }
 
+// answering waits until a node's Patroni answers, which it does from when it
+// begins to make the database.
+func (c *Catalogue) answering() jobs.StepType {
+	return jobs.StepType{
+		Name:    stepAnswering,
+		Title:   "wait for the answer of",
+		Timeout: 2 * time.Minute,
+		Run: func(ctx context.Context, a *jobs.Attempt) (jobs.Result, error) {
+			s, k, err := c.open(ctx, a)
+			if err != nil {
+				return jobs.Result{}, err
+			}
+			node := a.Step.Node
+			return jobs.Result{}, wait(ctx, a, "patroni on "+node, func(ctx context.Context) (bool, jobs.Observation, error) {
+				if _, err := c.probe.status(ctx, s, k, node); err == nil {
+					return true, jobs.Observation{}, nil
+				}
+				return false, jobs.Observation{Message: node + ": " + c.stateOf(ctx, s, k, node)}, nil
+			})
+		},
+	}
+}
+
 // lookLeader gives the leader, or what the first node is doing.
 func (c *Catalogue) lookLeader(ctx context.Context, s site, k keys) (string, jobs.Observation, error) {
 	key, err := c.probe.leader(ctx, s, k)
