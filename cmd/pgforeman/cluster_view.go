@@ -91,15 +91,19 @@ func joined(m map[string]string) string {
 
 func drawStatus(out io.Writer, s jobs.StatusView) error {
 	nodes := newTable("NODE", "CONTAINER", "ROLE", "STATE", "TIMELINE", "LAG", "CLIENT_ADDR", "WALSENDER",
-		"SENT", "WRITE", "FLUSH", "REPLAY", "SYNC", "RECEIVER", "SENDER", "NOTE")
-	others := newTable("PART", "KIND", "CONTAINER", "STATE", "NOTE")
+		"SENT", "WRITE", "FLUSH", "REPLAY", "SYNC", "RECEIVER", "SENDER")
+	others := newTable("PART", "KIND", "CONTAINER", "STATE")
+	var notes []string
 	for _, p := range s.Parts {
+		if p.Note != "" {
+			notes = append(notes, clean(p.Name+": "+p.Note))
+		}
 		if p.Part != "node" {
-			others.row(p.Name, p.Part, boxOf(p), p.State, p.Note)
+			others.row(p.Name, p.Part, boxOf(p), p.State)
 			continue
 		}
 		nodes.row(p.Name, boxOf(p), words(p.Role), p.State, number(p.Timeline), lag(p.Role, p.LagBytes),
-			p.ClientAddr, p.Streaming, p.SentLSN, p.WriteLSN, p.FlushLSN, p.ReplayLSN, p.SyncState, p.Receiver, p.SenderHost, p.Note)
+			p.ClientAddr, p.Streaming, p.SentLSN, p.WriteLSN, p.FlushLSN, p.ReplayLSN, p.SyncState, p.Receiver, p.SenderHost)
 	}
 	w := &strings.Builder{}
 	fmt.Fprintln(w, fields(headOf(s.ClusterView)))
@@ -109,11 +113,14 @@ func drawStatus(out io.Writer, s jobs.StatusView) error {
 			_ = t.write(w, "") // a strings.Builder takes everything
 		}
 	}
-	if len(s.Trouble) > 0 {
+	if len(s.Trouble)+len(notes) > 0 {
 		fmt.Fprintln(w)
 	}
 	for _, trouble := range s.Trouble {
 		fmt.Fprintln(w, "! "+clean(trouble))
+	}
+	for _, note := range notes {
+		fmt.Fprintln(w, "  "+note)
 	}
 	if len(s.Trouble) == 0 && s.State == string(jobs.ClusterReady) {
 		fmt.Fprintln(w, "\nAll is as it should be.")
@@ -122,9 +129,10 @@ func drawStatus(out io.Writer, s jobs.StatusView) error {
 	return err
 }
 
-// boxOf is how a container stands.
+// boxOf is how a container stands; its health where that is not well.
 func boxOf(p jobs.PartStatus) string {
-	if p.Health == "" || p.Health == "none" {
+	switch p.Health {
+	case "", "none", "healthy":
 		return p.Container
 	}
 	return p.Container + " (" + p.Health + ")"
