@@ -52,15 +52,25 @@ func (k *keeper) lookOnce(ctx context.Context, cluster jobs.Cluster, m *memory) 
 	}
 	now := recordsAt(v.records(s, m.records), k.now())
 	good := ideal(s, now)
+	if !good || len(changes(s, m.records, now)) > 0 {
+		// The listing is seconds old: an operation may have begun, which takes
+		// parts away on purpose.
+		fresh, err := k.state.Cluster(ctx, s.ID)
+		if err != nil {
+			return false, fmt.Errorf("read cluster %s: %w", s.Name, err)
+		}
+		s.State, m.state = fresh.State, fresh.State
+		if !keepable(fresh.State) {
+			return true, nil
+		}
+	}
 	if good {
 		m.odd = 0
 	} else {
 		m.odd++
-		if err := k.mend(ctx, s, v, m); err != nil {
-			return false, err
-		}
+		k.mend(ctx, s, v, m)
 	}
-	if good && cluster.State == jobs.ClusterDegraded && !k.portsAnswer(ctx, s, m.keys) {
+	if good && s.State == jobs.ClusterDegraded && !k.portsAnswer(ctx, s, m.keys) {
 		good = false
 	}
 	return good, k.tell(ctx, s, m, now, good)

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/vcs-iaas/pgforeman/docker"
@@ -27,26 +26,12 @@ type revival struct {
 	next  time.Time
 }
 
-// mend takes the leader key from dead leaders and starts what is dead, unless an
-// operation has begun meanwhile.
-func (k *keeper) mend(ctx context.Context, s site, v view, m *memory) error {
-	var dead []part
+// mend takes the leader key from dead leaders and starts what is dead.
+func (k *keeper) mend(ctx context.Context, s site, v view, m *memory) {
 	for _, p := range s.parts() {
-		if box, ok := v.boxes[p.name]; ok && isDead(box.State) {
-			dead = append(dead, p)
+		if box, ok := v.boxes[p.name]; !ok || !isDead(box.State) {
+			continue
 		}
-	}
-	if len(dead) == 0 {
-		return nil
-	}
-	now, err := k.state.Cluster(ctx, s.ID)
-	if err != nil {
-		return fmt.Errorf("read cluster %s: %w", s.Name, err)
-	}
-	if !keepable(now.State) {
-		return nil
-	}
-	for _, p := range dead {
 		if p.role == roleNode {
 			if err := k.revokeDead(ctx, s, m.keys, p.name); err != nil {
 				k.log.Warn().Err(err).Str("cluster", s.Name).Str("node", p.name).Msg("leader key not taken from dead node")
@@ -54,7 +39,6 @@ func (k *keeper) mend(ctx context.Context, s site, v view, m *memory) error {
 		}
 		k.start(ctx, s, v, m, p)
 	}
-	return nil
 }
 
 // isDead says that nothing of the container runs. A paused one is alive: it
