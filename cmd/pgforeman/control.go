@@ -38,6 +38,8 @@ func (f *front) control(ctx context.Context, c *cobra.Command, p portal, r contr
 	switch {
 	case err != nil:
 		return err
+	case ended.is(jobs.OperationRejected) && ended.end.Data.Error != nil:
+		return f.refusal(ended.end.Data.Error, r.target.ID)
 	case !ended.is(jobs.OperationSucceededEv):
 		return f.failure(ended.end)
 	case r.target.ID == "":

@@ -11,10 +11,14 @@ import (
 	"github.com/vcs-iaas/pgforeman/jobs"
 )
 
+// mostReason is how much of a reason a list shows, in columns; "dead show" has
+// all of it.
+const mostReason = 100
+
 func drawDeadLetters(out io.Writer, letters []jobs.DeadLetterView) error {
 	t := newTable("ID", "KIND", "CLUSTER", "STATE", "SINCE", "REASON")
 	for _, d := range letters {
-		t.row(d.ID, string(d.Kind), d.Cluster, d.State, stamp(d.CreatedAt), d.Reason)
+		t.row(d.ID, string(d.Kind), d.Cluster, d.State, stamp(d.CreatedAt), fit(d.Reason, mostReason))
 	}
 	return t.write(out, "There is no dead letter: nothing waits for you.")
 }
@@ -38,16 +42,19 @@ func (f *front) drawDeadLetter(out io.Writer, d jobs.DeadLetter) error {
 	}))
 	fmt.Fprintln(w, "\n"+clean(d.Reason))
 	if len(d.Attempts) > 0 {
-		t := newTable("ATTEMPT", "ENDED", "WORKER", "ERROR", "SEEN")
+		t := newTable("ATTEMPT", "ENDED", "WORKER", "SEEN", "ERROR")
 		for _, a := range d.Attempts {
-			t.row(strconv.Itoa(a.Attempt), stamp(a.EndedAt), a.Worker, a.Error, a.Observation)
+			t.row(strconv.Itoa(a.Attempt), stamp(a.EndedAt), a.Worker, a.Observation, a.Error)
 		}
 		fmt.Fprintln(w)
 		_ = t.write(w, "") // a strings.Builder takes everything
 	}
 	fmt.Fprintf(w, "\nThe message on %s:\n%s\n", clean(d.Subject), original(d.Original))
 	if d.State == jobs.DeadOpen {
-		fmt.Fprintf(w, "\n%s\n%s\n", clean(d.Advice), f.deadChoices(d.ID))
+		fmt.Fprintf(w, "\n%s\n", clean(d.Advice))
+		if d.OperationID == "" || !strings.Contains(d.Advice, d.OperationID) { // where the advice does not name it
+			fmt.Fprintln(w, f.deadChoices(d.ID))
+		}
 	}
 	_, err := io.WriteString(out, w.String())
 	return err

@@ -30,13 +30,18 @@ func (f *front) explain(err error) error {
 	case errors.Is(err, client.ErrNoConnection), errors.Is(err, client.ErrNoStream), errors.Is(err, client.ErrNoWorker):
 		return withCode(exitNoConnection, err)
 	case errors.As(err, &told):
-		text := faultLines(told)
-		if hint := f.hint(told.Code); hint != "" {
-			text += "\n" + hint
-		}
-		return withCode(exitCode(err), &explained{text, err})
+		return f.refusal(told, "")
 	}
 	return err
+}
+
+// refusal is an error of pgforeman with what to do next.
+func (f *front) refusal(e *jobs.Error, operation string) error {
+	text := faultLines(e)
+	if hint := f.hint(e.Code, operation); hint != "" {
+		text += "\n" + hint
+	}
+	return withCode(exitCode(e), &explained{text, e})
 }
 
 // faultLines are an error of pgforeman: its code and message; of a rejected
@@ -58,8 +63,8 @@ func faultLines(e *jobs.Error) string {
 }
 
 // hint says what to do next about an error of pgforeman; "" where its message
-// says all.
-func (f *front) hint(code jobs.Code) string {
+// says all. The operation is the one that the request was about, if any.
+func (f *front) hint(code jobs.Code, operation string) string {
 	switch code { //nolint:exhaustive // the others' messages say it
 	case jobs.CodeNameTaken:
 		return "Choose another name; the names in use: " + f.command("cluster list")
@@ -70,7 +75,10 @@ func (f *front) hint(code jobs.Code) string {
 	case jobs.CodeUnknownOperation:
 		return "See the operations: " + f.command("operation list") + ", and the dead letters: " + f.command("dead list --all")
 	case jobs.CodeTooLate, jobs.CodeNotFailed:
-		return "See how it stands: " + f.command("operation list")
+		if operation == "" {
+			return "See how they stand: " + f.command("operation list")
+		}
+		return "See how it stands: " + f.command("operation show %s", operation)
 	case jobs.CodeClusterBusy, jobs.CodeUnavailable:
 		return "Try again in a while; see what runs: " + f.command("operation list --state running")
 	default:

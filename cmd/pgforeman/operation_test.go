@@ -126,4 +126,5 @@ func TestCancelTooLate(t *testing.T) {
 	r := run(t, p, "operation", "cancel", opID)
 	require.Equal(t, exitFailed, r.code)
 	require.Contains(t, r.stderr, "too_late: ")
+	require.Contains(t, r.stderr, "pgforeman operation show "+opID)
 }

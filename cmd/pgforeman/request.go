@@ -119,7 +119,9 @@ func (f *front) follow(ctx context.Context, p portal, t client.Target, show disp
 			return nil, f.interrupted(err, id)
 		}
 		silent.Stop()
-		show.event(e)
+		if client.TypeOf(e) != jobs.OperationRejected { // which is an error, told as such
+			show.event(e)
+		}
 		if e.Data.OperationID != "" {
 			id = e.Data.OperationID
 		}
