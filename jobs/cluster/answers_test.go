@@ -78,6 +78,13 @@ func (p *answers) revoke(_ context.Context, _ site, _ keys, seen etcd.Leader) (b
 	return true, nil
 }
 
+// taken are the nodes whose leader key was revoked.
+func (p *answers) taken() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.revoked)
+}
+
 func (p *answers) status(_ context.Context, s site, _ keys, node string) (patroni.Status, error) {
 	if !p.runs(s, node) {
 		return patroni.Status{}, errSilent

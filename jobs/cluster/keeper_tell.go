@@ -17,7 +17,7 @@ func (k *keeper) tell(ctx context.Context, s site, m *memory, now []jobs.NodeRec
 			return fmt.Errorf("tell the changes of cluster %s: %w", s.Name, err)
 		}
 	}
-	if fact, state := verdict(s, m, now, good); state != "" {
+	if fact, state := newState(s, m, now, good); state != "" {
 		// Nothing is told when the cluster has that state already.
 		if err := k.state.TellFacts(ctx, s.ID, []jobs.Fact{fact}, &jobs.ClusterChange{State: state}); err != nil {
 			return fmt.Errorf("tell the state of cluster %s: %w", s.Name, err)
@@ -34,9 +34,9 @@ func (k *keeper) tell(ctx context.Context, s site, m *memory, now []jobs.NodeRec
 	return nil
 }
 
-// verdict is the cluster's new state, empty when it stays as it is. A part that
+// newState is the cluster's new state, empty when it stays as it is. A part that
 // is down counts at once; anything else may be over at the next look.
-func verdict(s site, m *memory, now []jobs.NodeRecord, good bool) (jobs.Fact, jobs.ClusterState) {
+func newState(s site, m *memory, now []jobs.NodeRecord, good bool) (jobs.Fact, jobs.ClusterState) {
 	switch {
 	case good && s.State == jobs.ClusterDegraded:
 		return jobs.Fact{

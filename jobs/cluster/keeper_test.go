@@ -18,7 +18,7 @@ func keep(t *testing.T, change func(*jobs.ClusterSpec)) (*world, *answers, *benc
 	t.Helper()
 	w, p, b := fixture(t, change)
 	b.all(createKind())
-	w.clusters[b.cluster.ID] = b.cluster
+	w.beCluster(b.cluster, b.cluster.State)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.c.Keeper(ctx) }()
@@ -45,13 +45,15 @@ func TestKeeperReplacesADeadLeader(t *testing.T) {
 		require.NoError(t, err)
 		w.kill(s.container("orders-1"))
 		pass(t, 50*time.Millisecond)
-		require.Equal(t, []string{"orders-1"}, p.revoked, "the key is taken at once, not at the next look")
+		require.Equal(t, []string{"orders-1"}, p.taken(), "the key is taken at once, not at the next look")
 		pass(t, 30*time.Second)
-		require.Equal(t, []string{s.container("orders-1")}, w.starts)
+		require.Equal(t, []string{s.container("orders-1")}, w.started())
 		require.Equal(t, []string{
 			"node.down orders-1", "cluster.leader_changed orders-2", "cluster.degraded", "node.joined orders-1", "cluster.recovered",
 		}, w.facts())
-		require.Equal(t, jobs.ClusterReady, w.clusters[b.cluster.ID].State)
+		now, err := w.Cluster(t.Context(), b.cluster.ID)
+		require.NoError(t, err)
+		require.Equal(t, jobs.ClusterReady, now.State)
 	})
 }
 
@@ -61,13 +63,13 @@ func TestKeeperLeavesTheKeyOfALivingLeader(t *testing.T) {
 		s, err := siteOf(b.cluster)
 		require.NoError(t, err)
 		for _, state := range []docker.State{docker.StatePaused, docker.StateRunning, docker.StateRestarting} {
-			w.containers[s.container("orders-1")].State = state
+			w.be(s.container("orders-1"), state)
 			require.NoError(t, b.c.revokeDead(t.Context(), s, w.secrets, "orders-1"))
 		}
 		w.kill(s.container("orders-3"))
 		pass(t, 20*time.Second)
-		require.Empty(t, p.revoked)
-		require.Equal(t, []string{s.container("orders-3")}, w.starts)
+		require.Empty(t, p.taken())
+		require.Equal(t, []string{s.container("orders-3")}, w.started())
 	})
 }
 
@@ -77,13 +79,11 @@ func TestKeeperKeepsItsHandsOffAClusterInWork(t *testing.T) {
 		s, err := siteOf(b.cluster)
 		require.NoError(t, err)
 		pass(t, time.Second) // the keeper has just listed: what it knows is old
-		c := b.cluster
-		c.State = jobs.ClusterDeleting
-		w.clusters[c.ID] = c
+		w.beCluster(b.cluster, jobs.ClusterDeleting)
 		w.kill(s.container("orders-1"))
 		pass(t, time.Minute)
-		require.Empty(t, w.starts)
-		require.Empty(t, p.revoked)
+		require.Empty(t, w.started())
+		require.Empty(t, p.taken())
 		require.Empty(t, w.facts())
 	})
 }
@@ -95,13 +95,13 @@ func TestKeeperStartsWhatKeepsDyingEverMoreSeldom(t *testing.T) {
 		require.NoError(t, err)
 		name := s.container("orders-proxy-1")
 		for range 300 {
-			if w.containers[name].State == docker.StateRunning {
+			if box, err := w.Container(t.Context(), name); err == nil && box.Running() {
 				w.kill(name)
 			}
 			pass(t, time.Second)
 		}
-		require.Less(t, len(w.starts), 15, "in five minutes")
-		require.Greater(t, len(w.starts), 5)
+		require.Less(t, len(w.started()), 15, "in five minutes")
+		require.Greater(t, len(w.started()), 5)
 		require.Equal(t, 1, strings.Count(strings.Join(w.facts(), " "), "cluster.degraded"))
 	})
 }

@@ -156,7 +156,7 @@ func TestRealCluster(t *testing.T) {
 	for _, r := range state.nodes {
 		require.True(t, atWork(r.State), "%+v", r)
 	}
-	state.clusters[b.cluster.ID] = b.cluster
+	state.beCluster(b.cluster, b.cluster.State)
 
 	status, err := b.c.Status(t.Context(), b.cluster)
 	require.NoError(t, err)

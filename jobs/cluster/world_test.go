@@ -316,6 +316,27 @@ func (w *world) facts() []string {
 	return out
 }
 
+// started are the containers that were started again, in order.
+func (w *world) started() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.starts)
+}
+
+// be puts a container or a cluster into a state.
+func (w *world) be(container string, state docker.State) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.containers[container].State = state
+}
+
+func (w *world) beCluster(c jobs.Cluster, state jobs.ClusterState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.State = state
+	w.clusters[c.ID] = c
+}
+
 // left names everything that exists.
 func (w *world) left() string {
 	inv, _ := w.Inventory(context.Background(), nil)
