@@ -39,3 +39,11 @@ DELETE FROM clusters WHERE id IN (
     WHERE c.state = 'deleted' AND c.deleted_at < now() - @age::interval
       AND NOT EXISTS (SELECT FROM operations o WHERE o.cluster_id = c.id)
     ORDER BY c.deleted_at LIMIT sqlc.arg(max)::int);
+
+-- name: ClusterResources :one
+-- What a tenant's clusters are given together.
+SELECT count(*)::bigint AS clusters,
+    coalesce(sum((spec->>'nodes')::bigint), 0)::bigint AS nodes,
+    coalesce(sum((spec->>'nodes')::bigint * coalesce((spec->>'cpus')::float8, 0)), 0)::float8 AS cpus,
+    coalesce(sum((spec->>'nodes')::bigint * (spec->>'memory_mb')::bigint), 0)::bigint AS memory_mb
+FROM clusters WHERE tenant = @tenant AND state <> 'deleted';

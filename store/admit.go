@@ -21,7 +21,7 @@ const localHost = "local"
 // audit row, operation.accepted. For a control request it applies Control to
 // its target in the same transaction, and the control operation is succeeded at
 // once (see control.go). A refusal is a *jobs.Error (request_id_conflict,
-// name_taken, unknown_cluster, unknown_operation, not_failed, or what Control
+// name_taken, quota_exceeded, unknown_cluster, unknown_operation, not_failed, or what Control
 // returned) and changes nothing.
 func (s *Store) Admit(ctx context.Context, a jobs.Admission) (jobs.Admitted, error) {
 	var admitted jobs.Admitted
@@ -92,8 +92,14 @@ func seen(ctx context.Context, q *dbsqlc.Queries, req jobs.Request) (bool, jobs.
 
 // admitWork admits a request that has steps.
 func (s *Store) admitWork(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission) (jobs.Operation, error) {
+	if err := s.holdQuota(ctx, q, a); err != nil {
+		return jobs.Operation{}, err
+	}
 	cluster, err := targetCluster(ctx, q, a)
 	if err != nil {
+		return jobs.Operation{}, err
+	}
+	if err := s.withinQuota(ctx, q, a); err != nil {
 		return jobs.Operation{}, err
 	}
 	plan, err := a.Plan(jobs.PlanInput{

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/vcs-iaas/pgforeman/jobs"
 	"github.com/vcs-iaas/pgforeman/store/internal/dbsqlc"
 )
 
@@ -22,6 +23,8 @@ type Options struct {
 	Keyring *Keyring
 	// MaxConns bounds the connections; 0 means 10.
 	MaxConns int
+	// Quotas limit what the clusters of a tenant are given together.
+	Quotas jobs.Quotas
 	// Instance is the pgforeman that this is, named in the events' source;
 	// empty means "default".
 	Instance string
@@ -36,6 +39,7 @@ type Store struct {
 	pool    *pgxpool.Pool
 	q       *dbsqlc.Queries
 	keys    *Keyring
+	quotas  jobs.Quotas
 	source  string
 	timeout time.Duration
 
@@ -84,7 +88,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	running, stop := context.WithCancel(context.Background())
 	s := &Store{
-		pool: pool, q: dbsqlc.New(pool), keys: o.Keyring, source: "pgforeman/" + o.Instance,
+		pool: pool, q: dbsqlc.New(pool), keys: o.Keyring, quotas: o.Quotas, source: "pgforeman/" + o.Instance,
 		timeout: o.CallTimeout, calls: make(chan *call), stop: stop, closed: running.Done(),
 	}
 	for range committers {

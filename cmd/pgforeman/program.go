@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vcs-iaas/pgforeman/docker"
+	"github.com/vcs-iaas/pgforeman/jobs"
 	"github.com/vcs-iaas/pgforeman/jobs/cluster"
 	"github.com/vcs-iaas/pgforeman/store"
 	"github.com/vcs-iaas/pgforeman/worker"
@@ -30,6 +31,7 @@ type programOptions struct {
 	WorkerName     string // host name and process id when empty
 	DSN            string
 	Keys           *store.Keyring
+	Quotas         jobs.Quotas
 	MaxConns       int
 	NATS           *nats.Conn
 	DockerHost     string
@@ -48,7 +50,7 @@ func runProgram(ctx context.Context, o programOptions) error {
 	if err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, store.Options{DSN: o.DSN, Keyring: o.Keys, MaxConns: o.MaxConns, Instance: o.Instance})
+	db, err := store.Open(ctx, store.Options{DSN: o.DSN, Keyring: o.Keys, Quotas: o.Quotas, MaxConns: o.MaxConns, Instance: o.Instance})
 	if err != nil {
 		return err
 	}

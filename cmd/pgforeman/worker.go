@@ -61,11 +61,16 @@ Settings, from the environment:
   PGFOREMAN_HTTP_ADDR          /healthz /readyz /metrics (127.0.0.1:8480)
   PGFOREMAN_DOCKER_HOST        Docker Engine (as DOCKER_HOST)
   PGFOREMAN_LOG_LEVEL          trace, debug, info, warn, error (info)
-  PGFOREMAN_MIGRATE            bring the schema up to date at start (false)`,
+  PGFOREMAN_MIGRATE            bring the schema up to date at start (false)
+` + quotaHelp,
 		Example: "  pgforeman key new > key && chmod 400 key\n  PGFOREMAN_NATS_URL=nats://… PGFOREMAN_DATABASE_URL=postgres://… PGFOREMAN_KEY_FILE=key pgforeman worker",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, dsn, err := readWorkerSettings()
+			if err != nil {
+				return err
+			}
+			quotas, err := readQuotas()
 			if err != nil {
 				return err
 			}
@@ -88,7 +93,7 @@ Settings, from the environment:
 			}
 			defer nc.Close()
 			return runProgram(c.Context(), programOptions{
-				Instance: s.Instance, WorkerName: s.Name, DSN: dsn, Keys: keys, MaxConns: s.MaxConns, NATS: nc,
+				Instance: s.Instance, WorkerName: s.Name, DSN: dsn, Keys: keys, Quotas: quotas, MaxConns: s.MaxConns, NATS: nc,
 				DockerHost: s.DockerHost, HTTPAddr: s.HTTPAddr, Concurrency: s.Concurrency,
 				TenantLimit: s.TenantLimit, StreamReplicas: s.StreamReplicas, Log: log,
 			})

@@ -247,6 +247,34 @@ func (q *Queries) ClusterPrune(ctx context.Context, arg ClusterPruneParams) (int
 	return result.RowsAffected(), nil
 }
 
+const clusterResources = `-- name: ClusterResources :one
+SELECT count(*)::bigint AS clusters,
+    coalesce(sum((spec->>'nodes')::bigint), 0)::bigint AS nodes,
+    coalesce(sum((spec->>'nodes')::bigint * coalesce((spec->>'cpus')::float8, 0)), 0)::float8 AS cpus,
+    coalesce(sum((spec->>'nodes')::bigint * (spec->>'memory_mb')::bigint), 0)::bigint AS memory_mb
+FROM clusters WHERE tenant = $1 AND state <> 'deleted'
+`
+
+type ClusterResourcesRow struct {
+	Clusters int64
+	Nodes    int64
+	Cpus     float64
+	MemoryMb int64
+}
+
+// What a tenant's clusters are given together.
+func (q *Queries) ClusterResources(ctx context.Context, tenant string) (ClusterResourcesRow, error) {
+	row := q.db.QueryRow(ctx, clusterResources, tenant)
+	var i ClusterResourcesRow
+	err := row.Scan(
+		&i.Clusters,
+		&i.Nodes,
+		&i.Cpus,
+		&i.MemoryMb,
+	)
+	return i, err
+}
+
 const clusterStates = `-- name: ClusterStates :many
 SELECT id, state FROM clusters WHERE id = ANY($1::uuid[])
 `
