@@ -99,6 +99,10 @@ const (
 	DeadDiscarded DeadLetterState = "discarded"
 )
 
+// MaxOriginalPart is how much of a dead letter's original one answer holds, in
+// bytes.
+const MaxOriginalPart = 384 << 10
+
 // DeadLetter is an operation, or an unreadable message, that needs a person.
 type DeadLetter struct {
 	ID          string          `json:"id"` // UUID
@@ -122,6 +126,9 @@ type DeadLetter struct {
 	Subject  string              `json:"subject"`
 	Header   map[string][]string `json:"header,omitempty"`
 	Original []byte              `json:"original"`
+	// OriginalSize is the size of the whole original, in bytes; dead.get gives
+	// at most MaxOriginalPart of them, from the offset asked for.
+	OriginalSize int `json:"original_size,omitempty"`
 	// Stream and StreamSeq say where an unreadable message came from.
 	StreamSeq uint64    `json:"stream_seq,omitempty"`
 	CreatedAt time.Time `json:"created_at"`

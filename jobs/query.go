@@ -11,7 +11,7 @@ const (
 	QueryOperationGet = "operation.get"  // {"id"} (operation id or request id) → OperationView
 	QueryOperations   = "operation.list" // {"cluster","state","limit"} → []OperationView (without steps)
 	QueryDeadList     = "dead.list"      // {"all"} → []DeadLetterView
-	QueryDeadGet      = "dead.get"       // {"id"} → DeadLetter
+	QueryDeadGet      = "dead.get"       // {"id", "offset"} → DeadLetter
 )
 
 // Query is the data of every query; each reads the fields it needs.
@@ -23,6 +23,9 @@ type Query struct {
 	User    string `json:"user,omitempty"`
 	Limit   int    `json:"limit,omitempty"` // default 100, at most 1000
 	All     bool   `json:"all,omitempty"`   // settled dead letters, deleted clusters too
+	// Offset is where the original of a dead letter is to begin, in bytes: one
+	// that is too large for an answer is read in parts.
+	Offset int `json:"offset,omitempty"`
 }
 
 // ClusterView is a cluster as queries tell it; scripts rely on its fields.

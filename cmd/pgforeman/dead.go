@@ -64,10 +64,19 @@ and what to do. ID is the dead letter's, or its operation's.`,
 	}
 }
 
-// deadLetterOf finds a dead letter by its id or its operation's.
+// deadLetterOf finds a dead letter by its id or its operation's; a large
+// original comes in parts.
 func deadLetterOf(ctx context.Context, p portal, id string) (jobs.DeadLetter, error) {
 	var letter jobs.DeadLetter
 	err := p.Query(ctx, jobs.QueryDeadGet, jobs.Query{ID: id}, &letter)
+	for err == nil && len(letter.Original) < letter.OriginalSize {
+		var more jobs.DeadLetter
+		err = p.Query(ctx, jobs.QueryDeadGet, jobs.Query{ID: id, Offset: len(letter.Original)}, &more)
+		if err == nil && len(more.Original) == 0 {
+			return letter, fmt.Errorf("dead letter %s: its original ends after %d of %d bytes", id, len(letter.Original), letter.OriginalSize)
+		}
+		letter.Original = append(letter.Original, more.Original...)
+	}
 	return letter, err
 }
 

@@ -165,7 +165,7 @@ func (s *Service) deadGet(ctx context.Context, q question) (any, error) {
 	}
 	d, err := s.opt.Store.DeadLetter(ctx, q.tenant, q.ID)
 	if !errors.Is(err, jobs.ErrNotFound) {
-		return d, err
+		return partOf(d, q.Offset), err
 	}
 	letters, err := s.opt.Store.DeadLetters(ctx, q.tenant, true, maxLimit)
 	if err != nil {
@@ -173,10 +173,19 @@ func (s *Service) deadGet(ctx context.Context, q question) (any, error) {
 	}
 	for _, d := range letters {
 		if d.OperationID == q.ID {
-			return s.opt.Store.DeadLetter(ctx, q.tenant, d.ID)
+			d, err := s.opt.Store.DeadLetter(ctx, q.tenant, d.ID)
+			return partOf(d, q.Offset), err
 		}
 	}
 	return nil, &jobs.Error{Code: jobs.CodeUnknownOperation, Message: fmt.Sprintf("there is no dead letter %q; the list of dead letters shows their ids", q.ID)}
+}
+
+// partOf leaves as much of the original as an answer holds.
+func partOf(d jobs.DeadLetter, offset int) jobs.DeadLetter {
+	d.OriginalSize = len(d.Original)
+	from := min(max(offset, 0), len(d.Original))
+	d.Original = d.Original[from:min(from+jobs.MaxOriginalPart, len(d.Original))]
+	return d
 }
 
 const maxLimit = 1000
