@@ -47,9 +47,10 @@ type ContainerSpec struct {
 	Files  []File            // copied before the first start; their contents are not part of the hash
 	Ports  []PortBinding
 
-	MemoryBytes   int64 // 0 is unlimited, as with the next three
+	MemoryBytes   int64 // 0 is unlimited, as with the next two
 	NanoCPUs      int64 // 1e9 is one CPU
 	PidsLimit     int64
+	CPUShares     int64         // its part where CPUs are short, against other containers'; 0 is the Engine's 1024
 	ShmBytes      int64         // 0 is the Engine's 64 MiB
 	StopTimeout   time.Duration // from SIGTERM to SIGKILL; 0 is the Engine's 10 s
 	RestartPolicy RestartPolicy // empty is RestartNo
@@ -121,7 +122,7 @@ func (s ContainerSpec) check() error {
 		fault(p.ContainerPort < 1 || p.ContainerPort > math.MaxUint16 || p.HostPort < 0 || p.HostPort > math.MaxUint16,
 			"port %d on host port %d", p.ContainerPort, p.HostPort)
 	}
-	fault(s.MemoryBytes < 0 || s.NanoCPUs < 0 || s.PidsLimit < 0 || s.ShmBytes < 0, "a negative limit")
+	fault(s.MemoryBytes < 0 || s.NanoCPUs < 0 || s.CPUShares < 0 || s.PidsLimit < 0 || s.ShmBytes < 0, "a negative limit")
 	fault(!slices.Contains([]RestartPolicy{"", RestartNo, RestartAlways, RestartUnlessStopped}, s.RestartPolicy),
 		"restart policy %q", s.RestartPolicy)
 	if len(faults) > 0 {
@@ -167,7 +168,7 @@ func (e *Engine) hostConfig(s ContainerSpec) *container.HostConfig {
 		ShmSize:       s.ShmBytes,
 		PortBindings:  nat.PortMap{},
 		Resources: container.Resources{
-			Memory: s.MemoryBytes, MemorySwap: s.MemoryBytes, NanoCPUs: s.NanoCPUs,
+			Memory: s.MemoryBytes, MemorySwap: s.MemoryBytes, NanoCPUs: s.NanoCPUs, CPUShares: s.CPUShares,
 		},
 	}
 	if h.RestartPolicy.Name == "" {

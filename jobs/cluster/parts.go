@@ -21,6 +21,10 @@ const (
 	proxyMemory = 128 * mib
 	smallCPUs   = 1
 	smallPids   = 128
+	// Where CPUs are short, etcd and the proxies come before the queries: a
+	// leader whose lock is not renewed in time would fail over for want of CPU.
+	smallShares = 4096
+	nodeShares  = 1024
 	// nodePids is above the most connections that may be asked for.
 	nodePids = 4096
 	// stopTimeout is for Patroni: PostgreSQL writes a checkpoint, then the
@@ -51,7 +55,7 @@ func (s site) etcdSpec(member string, k keys) docker.ContainerSpec {
 	}
 	spec.Mounts = append(spec.Mounts, docker.VolumeMount{Volume: s.dataVolume(member), Target: dataPath})
 	spec.Ports = []docker.PortBinding{{ContainerPort: etcdPort}}
-	spec.MemoryBytes, spec.NanoCPUs, spec.PidsLimit = etcdMemory, smallCPUs*1e9, smallPids
+	spec.MemoryBytes, spec.NanoCPUs, spec.CPUShares, spec.PidsLimit = etcdMemory, smallCPUs*1e9, smallShares, smallPids
 	return spec
 }
 
@@ -87,7 +91,8 @@ func (s site) nodeSpec(node string, k keys) (docker.ContainerSpec, error) {
 		secret("dcs.json", dcs))
 	spec.Ports = []docker.PortBinding{{ContainerPort: postgresPort}, {ContainerPort: patroniPort}}
 	spec.MemoryBytes = int64(s.spec.MemoryMB) * mib
-	spec.NanoCPUs = int64(s.spec.CPUs * 1e9)
+	spec.NanoCPUs = int64(s.spec.CPUs * 1e9) // 0: no cap, its shares alone
+	spec.CPUShares = nodeShares
 	spec.PidsLimit = nodePids
 	spec.ShmBytes = max(64*mib, spec.MemoryBytes/4)
 	spec.StopTimeout = stopTimeout
@@ -135,7 +140,7 @@ func (s site) proxySpec(proxy string, k keys, ports map[string]int) docker.Conta
 		{ContainerPort: proxyPrimaryPort, HostIP: s.spec.BindAddress, HostPort: ports[primary]},
 		{ContainerPort: proxyReplicaPort, HostIP: s.spec.BindAddress, HostPort: ports[replica]},
 	}
-	spec.MemoryBytes, spec.NanoCPUs, spec.PidsLimit = proxyMemory, smallCPUs*1e9, smallPids
+	spec.MemoryBytes, spec.NanoCPUs, spec.CPUShares, spec.PidsLimit = proxyMemory, smallCPUs*1e9, smallShares, smallPids
 	return spec
 }
 
