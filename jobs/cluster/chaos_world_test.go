@@ -80,7 +80,7 @@ func (h *simHost) EnsureVolume(_ context.Context, s docker.VolumeSpec) (docker.V
 func (h *simHost) EnsureContainer(_ context.Context, s docker.ContainerSpec) (docker.Container, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if b, ok := h.containers[s.Name]; ok && b.Running() {
+	if b, ok := h.containers[s.Name]; ok && b.Running() && slices.Equal(b.spec.Ports, s.Ports) {
 		return b.Container, nil
 	}
 	if _, ok := h.networks[s.Network]; !ok {
@@ -92,7 +92,7 @@ func (h *simHost) EnsureContainer(_ context.Context, s docker.ContainerSpec) (do
 		}
 	}
 	for _, p := range s.Ports {
-		if p.HostPort != 0 && h.portUser(p.HostPort) != "" {
+		if p.HostPort != 0 && h.portTaken(p.HostPort, s.Name) {
 			return docker.Container{}, fmt.Errorf("create container %q: %w", s.Name, &docker.PortTakenError{Port: p.HostPort})
 		}
 	}
@@ -121,19 +121,19 @@ func fileOf(s docker.ContainerSpec, name string) []byte {
 	return nil
 }
 
-// portUser names who has a host port.
-func (h *simHost) portUser(port int) string {
+// portTaken tells whether another than the container has a host port.
+func (h *simHost) portTaken(port int, container string) bool {
 	if h.taken[port] {
-		return "another program"
+		return true
 	}
 	for name, b := range h.containers {
 		for _, p := range b.spec.Ports {
-			if p.HostPort == port {
-				return name
+			if p.HostPort == port && name != container {
+				return true
 			}
 		}
 	}
-	return ""
+	return false
 }
 
 func (h *simHost) Container(_ context.Context, name string) (docker.Container, error) {

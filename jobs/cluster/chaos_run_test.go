@@ -1,0 +1,229 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/vcs-iaas/pgforeman/jobs"
+)
+
+// requests is how many messages a portal publishes in one seed.
+const requests = 24
+
+// run is one seed: requests and faults, then no more faults, then everything has
+// to end; then the invariants are checked.
+func (s *sim) run() {
+	p := newPortal(s)
+	s.disturb(p)
+	s.calm()
+	if !s.until(patience, s.settled) {
+		s.violate(invSettled, "%s after the last fault this is still open: %s", patience, s.open())
+		return
+	}
+	s.check(invSettled, 1)
+	s.mend(p)
+	s.verify()
+}
+
+// disturb publishes requests while things go wrong.
+func (s *sim) disturb(p *portal) {
+	rng := rand.New(rand.NewPCG(s.seed, 3))
+	theme := themes[s.seed%uint64(len(themes))]
+	outages := map[int]func(*rand.Rand){}
+	for range 1 + rng.IntN(2) {
+		outages[rng.IntN(requests)] = s.outage(rng, theme)
+	}
+	for i := range requests {
+		if strike, ok := outages[i]; ok {
+			strike(rng)
+		}
+		if rng.IntN(requests) == 0 {
+			s.drain(rng)
+		}
+		if rng.IntN(requests) == 0 {
+			s.overdue()
+		}
+		p.next()
+		s.pass(time.Duration(rng.IntN(60)) * time.Millisecond)
+	}
+	s.pass(time.Duration(rng.IntN(400)) * time.Millisecond)
+}
+
+// outage is something that all workers lose.
+func (s *sim) outage(rng *rand.Rand, theme fault) func(*rand.Rand) {
+	all := []func(*rand.Rand){s.databaseAway, s.cutConnections, s.restartNATS, s.dockerIsAway}
+	if theme == faultDB {
+		all = all[:3]
+	}
+	return one(rng, all)
+}
+
+func (s *sim) databaseAway(rng *rand.Rand) {
+	s.log("database away")
+	s.dbAway.Store(true)
+	time.AfterFunc(time.Duration(200+rng.IntN(900))*time.Millisecond, func() {
+		s.dbAway.Store(false)
+		s.struck(faultDB, "database")
+	})
+}
+
+func (s *sim) dockerIsAway(rng *rand.Rand) {
+	s.log("docker away")
+	s.dockerAway.Store(true)
+	time.AfterFunc(time.Duration(200+rng.IntN(900))*time.Millisecond, func() {
+		s.dockerAway.Store(false)
+		s.struck(faultDocker, "docker")
+	})
+}
+
+// cutConnections ends every connection that the workers have to the database,
+// whatever they are doing on it: a commit may have happened without an answer.
+func (s *sim) cutConnections(*rand.Rand) {
+	s.log("database connections cut")
+	s.struck(faultCut, "database")
+	s.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name <> $1`, observer)
+}
+
+func (s *sim) restartNATS(rng *rand.Rand) {
+	s.log("NATS restarted")
+	s.server.Stop()
+	s.pass(time.Duration(rng.IntN(300)) * time.Millisecond)
+	s.server.Restart()
+	s.struck(faultNATS, "nats")
+}
+
+// drain stops a worker as SIGTERM does, and starts another: a rolling upgrade.
+func (s *sim) drain(rng *rand.Rand) {
+	s.mu.Lock()
+	w := one(rng, s.workers)
+	s.mu.Unlock()
+	s.log("%s drained", w.name)
+	s.struck(faultDrain, "")
+	w.stop()
+	if err := s.spawn(); err != nil {
+		s.violate(invWorkersUp, "%v", err)
+	}
+}
+
+// overdue lets the deadline of an operation pass.
+func (s *sim) overdue() {
+	s.struck(faultLate, "")
+	s.exec(`UPDATE operations SET deadline = now() WHERE id = (SELECT id FROM operations WHERE state = 'running' LIMIT 1)`)
+}
+
+func (s *sim) exec(sql string, args ...any) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := s.watch.Exec(ctx, sql, args...); err != nil {
+		s.t.Errorf("%s: %v", sql, err)
+	}
+}
+
+// calm ends all faults, and wakes who is suspended when its time has come.
+func (s *sim) calm() {
+	s.log("no more faults")
+	s.plan.on.Store(false)
+	awake := s.until(patience, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, w := range s.workers {
+			if w.gate.asleep() {
+				return false
+			}
+		}
+		return !s.dbAway.Load() && !s.dockerAway.Load()
+	})
+	if !awake {
+		s.violate(invSettled, "a worker does not wake")
+	}
+}
+
+func (g *gate) asleep() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.dead && g.awaken != nil
+}
+
+// settled tells whether every message was taken in, every operation has ended
+// for now, and every event is published.
+func (s *sim) settled() bool { return s.open() == "" }
+
+// open says what has not ended.
+func (s *sim) open() string {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	consumer, err := s.js.Consumer(ctx, jobs.StreamRequests, jobs.ConsumerIntake)
+	if err != nil {
+		return "the consumer: " + err.Error()
+	}
+	info, err := consumer.Info(ctx)
+	if err != nil {
+		return "the consumer: " + err.Error()
+	}
+	var operations, outbox int
+	err = s.watch.QueryRow(ctx, `SELECT (SELECT count(*) FROM operations WHERE state IN ('queued', 'running', 'undoing')),
+		(SELECT count(*) FROM outbox)`).Scan(&operations, &outbox)
+	switch {
+	case err != nil:
+		return "the database: " + err.Error()
+	case info.NumPending+uint64(info.NumAckPending)+uint64(operations)+uint64(outbox) == 0:
+		return ""
+	}
+	return fmt.Sprintf("%d messages to take in, %d not acked, %d operations, %d events", info.NumPending, info.NumAckPending, operations, outbox)
+}
+
+// mend replays or discards what failed, as an operator does when the cause is
+// gone, until nothing has failed but what can never succeed.
+func (s *sim) mend(p *portal) {
+	const rounds = 6
+	for round := range rounds {
+		letters, err := s.letters()
+		if err != nil {
+			s.t.Errorf("read the dead letters: %v", err)
+			return
+		}
+		if len(letters) == 0 {
+			return
+		}
+		for _, d := range letters {
+			kind := jobs.OperationReplay
+			if round > 1 || p.rng.IntN(3) == 0 {
+				kind = jobs.OperationDiscard
+			}
+			m := p.request(kind, d.tenant, "", jobs.ControlSpec{DeadLetterID: d.id})
+			if p.rng.IntN(3) == 0 {
+				p.publish(m)
+			}
+		}
+		if !s.until(patience, s.settled) {
+			s.violate(invSettled, "%s after dead letters were replayed or discarded this is still open: %s", patience, s.open())
+			return
+		}
+	}
+	if letters, err := s.letters(); err != nil || len(letters) > 0 {
+		s.violate(invSettled, "dead letters stay open however often they are discarded: %v %v", letters, err)
+	}
+}
+
+type openLetterRow struct{ id, tenant, reason string }
+
+func (s *sim) letters() ([]openLetterRow, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	rows, err := s.watch.Query(ctx, `SELECT id::text, tenant, letter->>'reason' FROM dead_letters WHERE state = 'open' ORDER BY id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []openLetterRow
+	for rows.Next() {
+		var d openLetterRow
+		if err := rows.Scan(&d.id, &d.tenant, &d.reason); err != nil {
+			return nil, err
+		}
+		list = append(list, d)
+	}
+	return list, rows.Err()
+}
