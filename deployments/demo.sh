@@ -133,7 +133,6 @@ tell() {
   psql "host=${primary%:*} port=${primary##*:} user=$username dbname=$database sslmode=verify-full sslrootcert=$state/$cluster-ca.pem"    # the primary
   psql "host=${replica%:*} port=${replica##*:} user=$username dbname=$database sslmode=verify-full sslrootcert=$state/$cluster-ca.pem"    # the replicas
   $pgforeman cluster status $cluster        # look at every part of it
-  $pgforeman cluster switchover $cluster    # another node becomes the leader
   docker kill \$(docker ps -q --filter label=io.pgforeman.cluster=$cluster --filter label=io.pgforeman.role=node | head -1)
                                      # or take one away, and look again
 

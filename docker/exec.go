@@ -120,7 +120,7 @@ func (e *Engine) logs(ctx context.Context, id string, tail int) (string, error) 
 	if err != nil {
 		return "", explain(ctx, err)
 	}
-	defer stream.Close() //nolint:errcheck // only read from
+	defer stream.Close()
 	both := capped{left: outputLimit}
 	if _, err := stdcopy.StdCopy(&both, &both, stream); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return "", explain(ctx, err)

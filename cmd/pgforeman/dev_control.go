@@ -216,8 +216,8 @@ func devDetach(ctx context.Context, o *devOptions, out io.Writer) error {
 	defer tick.Stop()
 	for !isReady(ctx, o.httpAddr) {
 		select {
-		case <-ended:
-			return fmt.Errorf("pgforeman dev ended before it was ready; see %s", logFile)
+		case err := <-ended:
+			return fmt.Errorf("pgforeman dev ended before it was ready (%v); see %s", err, logFile) //nolint:errorlint // nil when it ended with 0
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:

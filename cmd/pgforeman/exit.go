@@ -40,13 +40,11 @@ func exitCode(err error) int {
 	}
 	var told *jobs.Error
 	if errors.As(err, &told) {
-		switch told.Code {
-		case jobs.CodeUnknownCluster, jobs.CodeUnknownOperation:
+		if told.Code == jobs.CodeUnknownCluster || told.Code == jobs.CodeUnknownOperation {
 			return exitNotFound
-		case jobs.CodeInvalid:
+		}
+		if told.Code == jobs.CodeInvalid {
 			return exitUsage
-		default:
-			return exitFailed
 		}
 	}
 	return exitFailed

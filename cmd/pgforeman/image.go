@@ -46,11 +46,11 @@ func buildImages(ctx context.Context, engine *docker.Engine, out io.Writer) erro
 			line += " built: " + p.Tag
 		case p.Steps > 0:
 			line += fmt.Sprintf(" step %d of %d: %.100s", p.Step, p.Steps, p.Message)
-			if key := fmt.Sprintf("%s %d", p.Image, p.Step); key == last {
+			key := fmt.Sprintf("%s %d", p.Image, p.Step)
+			if key == last {
 				return
-			} else {
-				last = key
 			}
+			last = key
 		default:
 			line += " " + p.Message
 		}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -50,9 +49,6 @@ func (c *Catalogue) verify() jobs.StepType {
 		},
 	}
 }
-
-// errMisled says that a port led to the wrong kind of node.
-var errMisled = errors.New("it does not lead to the primary")
 
 func (c *Catalogue) writeAndRead(ctx context.Context, a *jobs.Attempt, s site, k keys, ports map[string]int) error {
 	token := rand.Text()
