@@ -85,19 +85,21 @@ var themes = []fault{noFault, faultError, faultLost, faultKill, faultFreeze, fau
 func newPlan(seed uint64, lease time.Duration) *plan {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	p := &plan{seed: seed, calls: map[string]int{}, deaths: map[string]death{}, rates: map[fault]float64{
-		faultError: 0.015, faultLost: 0.015, faultDelay: 0.01, faultHang: 0.002, faultFail: 0.01, faultPanic: 0.004,
+		faultError: 0.04, faultLost: 0.04, faultDelay: 0.03, faultHang: 0.006, faultFail: 0.02, faultPanic: 0.01,
 	}}
 	theme := themes[seed%uint64(len(themes))]
 	if r, ok := p.rates[theme]; ok {
-		p.rates[theme] = r * 4
+		p.rates[theme] = r * 3
 	}
-	kills, sleeps := 1+rng.IntN(3), 1+rng.IntN(2)
+	kills, sleeps := rng.IntN(4), 1+rng.IntN(2)
 	switch theme {
 	case faultKill:
 		kills += 3
 	case faultFreeze:
 		sleeps += 2
 	}
+	// One death goes through all boundaries, seed by seed; the others are anywhere.
+	p.deaths[boundary(int(seed))+fmt.Sprint(1+rng.IntN(3))] = death{fault: faultKill}
 	for range kills {
 		p.deaths[p.somewhere(rng)] = death{fault: faultKill}
 	}
@@ -125,8 +127,19 @@ func (p *plan) somewhere(rng *rand.Rand) string {
 		from = sorePoints
 	}
 	side := []string{before, after}[rng.IntN(2)]
-	return from[rng.IntN(len(from))] + side + fmt.Sprint(1+rng.IntN(8))
+	// An early call more often than a late one: few points see many.
+	call := 1 + rng.IntN(2<<rng.IntN(7))
+	return from[rng.IntN(len(from))] + side + fmt.Sprint(call)
 }
+
+// boundary is one side of a point; boundaries are how many there are.
+func boundary(i int) string {
+	all := points()
+	i %= 2 * len(all)
+	return all[i/2] + []string{before, after}[i%2]
+}
+
+func boundaries() int { return 2 * len(points()) }
 
 // verdict is what happens at one call.
 type verdict struct {

@@ -100,7 +100,7 @@ const (
 var follows = map[string][]string{
 	"":          {"queued", "succeeded"}, // a control request is done as it is accepted
 	"queued":    {"running", "undoing", "cancelled", "succeeded"},
-	"running":   {"undoing", "succeeded", "failed"},
+	"running":   {"undoing", "succeeded", "failed", "cancelled"}, // cancelled: nothing was there to undo
 	"undoing":   {"cancelled", "failed"},
 	"failed":    {"queued", "cancelled"},
 	"succeeded": nil,

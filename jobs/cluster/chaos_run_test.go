@@ -10,7 +10,7 @@ import (
 )
 
 // requests is how many messages a portal publishes in one seed.
-const requests = 24
+const requests = 30
 
 // run is one seed: requests and faults, then no more faults, then everything has
 // to end; then the invariants are checked.
@@ -23,8 +23,11 @@ func (s *sim) run() {
 		return
 	}
 	s.check(invSettled, 1)
+	s.log("settled")
 	s.mend(p)
+	s.log("mended")
 	s.verify()
+	s.log("verified")
 }
 
 // disturb publishes requests while things go wrong.
@@ -32,7 +35,7 @@ func (s *sim) disturb(p *portal) {
 	rng := rand.New(rand.NewPCG(s.seed, 3))
 	theme := themes[s.seed%uint64(len(themes))]
 	outages := map[int]func(*rand.Rand){}
-	for range 1 + rng.IntN(2) {
+	for range 1 + rng.IntN(3) {
 		outages[rng.IntN(requests)] = s.outage(rng, theme)
 	}
 	for i := range requests {
@@ -48,7 +51,7 @@ func (s *sim) disturb(p *portal) {
 		p.next()
 		s.pass(time.Duration(rng.IntN(60)) * time.Millisecond)
 	}
-	s.pass(time.Duration(rng.IntN(400)) * time.Millisecond)
+	s.pass(time.Duration(500+rng.IntN(1500)) * time.Millisecond)
 }
 
 // outage is something that all workers lose.

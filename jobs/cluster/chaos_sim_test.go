@@ -42,6 +42,7 @@ type sim struct {
 	ranAt      map[runKey]time.Time
 	pending    map[string][]struckAt
 	seen       map[fault]*faultStat
+	struckAt   map[string]bool // boundaries at which a worker died or slept
 	checked    map[string]int
 	violations []violation
 	story      []string
@@ -71,7 +72,7 @@ func newSim(t *testing.T, seed uint64) *sim {
 	s := &sim{
 		t: t, seed: seed, began: time.Now(), plan: newPlan(seed, simTiming().Lease), host: newSimHost(),
 		secrets: map[string]string{}, ranAt: map[runKey]time.Time{}, pending: map[string][]struckAt{},
-		seen: map[fault]*faultStat{}, checked: map[string]int{},
+		seen: map[fault]*faultStat{}, checked: map[string]int{}, struckAt: map[string]bool{},
 	}
 	s.parts = newSimParts(s.host)
 	s.host.taken[25001], s.host.taken[25004] = true, true
@@ -219,6 +220,13 @@ func (s *sim) isAway(point string) fault {
 		}
 	}
 	return noFault
+}
+
+// fell notes at which boundary a worker died or slept.
+func (s *sim) fell(f fault, where string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.struckAt[string(f)+where] = true
 }
 
 func (s *sim) ran(k runKey) {

@@ -228,7 +228,8 @@ func (w *simWorker) strike(d death, where string) {
 
 // fell notes what the worker had in its hands.
 func (w *simWorker) fell(f fault, where string) {
-	w.sim.log("%s: %s%s", w.name, f, where)
+	w.sim.log("%s: %s %s", w.name, f, where)
+	w.sim.fell(f, where)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.runs) == 0 {
