@@ -62,14 +62,16 @@ func runProgram(ctx context.Context, o programOptions) error {
 	}
 	defer func() { _ = engine.Close() }()
 
-	catalogue, err := cluster.New(cluster.Deps{Engine: engine, State: db, Log: o.Log})
+	catalogue, err := cluster.New(cluster.Deps{
+		Engine: withFailpointsEngine(engine), State: withFailpointsState(db), Log: o.Log,
+	})
 	if err != nil {
 		return err
 	}
 
 	w, err := worker.New(worker.Options{
 		Name: name, Instance: o.Instance, Concurrency: o.Concurrency, PerTenant: o.TenantLimit,
-		Kinds: catalogue.Kinds(), Steps: catalogue.Steps(), Store: db, NATS: o.NATS, Replicas: o.StreamReplicas,
+		Kinds: catalogue.Kinds(), Steps: catalogue.Steps(), Store: withFailpointsStore(db), NATS: o.NATS, Replicas: o.StreamReplicas,
 		Log: o.Log, Retention: retention,
 		Chores: []worker.Chore{{Name: "keeper", Run: catalogue.Keeper}, {Name: "reaper", Run: catalogue.Reaper}},
 	})
