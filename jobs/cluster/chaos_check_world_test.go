@@ -37,13 +37,13 @@ func (s *sim) verifyCluster(ctx context.Context, id string) error {
 		if !inv.Empty() || secrets+ports+nodes > 0 {
 			s.violate(invOrphans, "of cluster %s (%s) there is left: %s; %d secrets, %d ports, %d nodes", cluster.Name, id, inv, secrets, ports, nodes)
 		}
-	case jobs.ClusterReady, jobs.ClusterDegraded:
+	case jobs.ClusterReady:
 		s.check(invComplete, 1)
 		s.verifyWhole(ctx, at, inv)
 		if ports != 2*len(at.proxies()) {
 			s.violate(invComplete, "cluster %s (%s) has %d ports", cluster.Name, id, ports)
 		}
-	case jobs.ClusterCreating, jobs.ClusterFailed, jobs.ClusterDeleting:
+	case jobs.ClusterCreating, jobs.ClusterFailed, jobs.ClusterDeleting, jobs.ClusterDegraded:
 		s.violate(invSettled, "cluster %s (%s) stays %s", cluster.Name, id, cluster.State)
 	}
 	return nil

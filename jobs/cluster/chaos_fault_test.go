@@ -27,6 +27,7 @@ const (
 	faultCut    fault = "connections cut"         // the database ends all of them
 	faultNATS   fault = "NATS restarted"          // every connection lost
 	faultDocker fault = "Docker away"             // every call refused for a while
+	faultCrash  fault = "container crashed"       // it comes back by itself
 	faultLate   fault = "deadline passed"         // of an operation
 	faultTwice  fault = "sent twice"              // a message published again
 	faultOther  fault = "id used again"           // the same id with other content
@@ -99,12 +100,15 @@ func newPlan(seed uint64, lease time.Duration) *plan {
 		sleeps += 2
 	}
 	// One death goes through all boundaries, seed by seed; the others are anywhere.
-	p.deaths[boundary(int(seed))+fmt.Sprint(1+rng.IntN(3))] = death{fault: faultKill}
+	p.deaths[boundary(int(seed))+fmt.Sprint(1+rng.IntN(2))] = death{fault: faultKill}
 	for range kills {
 		p.deaths[p.somewhere(rng)] = death{fault: faultKill}
 	}
 	for range sleeps {
 		sleep := lease/3 + time.Duration(rng.Int64N(int64(2*lease)))
+		if rng.IntN(8) == 0 {
+			sleep = 7 * lease // longer than a message waits for its ack
+		}
 		p.deaths[p.somewhere(rng)] = death{fault: faultFreeze, sleep: sleep}
 	}
 	p.on.Store(true)
@@ -135,7 +139,7 @@ func (p *plan) somewhere(rng *rand.Rand) string {
 // boundary is one side of a point; boundaries are how many there are.
 func boundary(i int) string {
 	all := points()
-	i %= 2 * len(all)
+	i = 7 * i % (2 * len(all)) // neighbours are far apart, so that few seeds see all parts
 	return all[i/2] + []string{before, after}[i%2]
 }
 

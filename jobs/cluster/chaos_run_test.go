@@ -48,10 +48,39 @@ func (s *sim) disturb(p *portal) {
 		if rng.IntN(requests) == 0 {
 			s.overdue()
 		}
+		if rng.IntN(requests/2) == 0 {
+			s.crash(rng)
+		}
 		p.next()
 		s.pass(time.Duration(rng.IntN(60)) * time.Millisecond)
 	}
-	s.pass(time.Duration(500+rng.IntN(1500)) * time.Millisecond)
+	for end := time.Now().Add(stubborn); time.Now().Before(end) && !s.until(300*time.Millisecond, s.hadEnough); {
+		switch rng.IntN(4) {
+		case 0, 1:
+			s.crash(rng)
+		case 2:
+			p.next()
+		}
+	}
+}
+
+// stubborn is for how long faults go on at most after the last request.
+const stubborn = 5 * time.Second
+
+// hadEnough tells whether the death that this seed is about has come, and most
+// operations have ended in spite of everything.
+func (s *sim) hadEnough() bool {
+	s.mu.Lock()
+	struck := s.struckAt[string(faultKill)+" "+boundary(int(s.seed))]
+	s.mu.Unlock()
+	if !struck {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var ended, all int
+	err := s.watch.QueryRow(ctx, `SELECT count(*) FILTER (WHERE finished_at IS NOT NULL), count(*) FROM operations`).Scan(&ended, &all)
+	return err == nil && ended*4 >= all*3
 }
 
 // outage is something that all workers lose.
@@ -110,6 +139,14 @@ func (s *sim) drain(rng *rand.Rand) {
 	}
 }
 
+// crash lets a container of some cluster crash.
+func (s *sim) crash(rng *rand.Rand) {
+	if name := s.host.crash(rng.IntN(1000), time.Duration(50+rng.IntN(1200))*time.Millisecond); name != "" {
+		s.struck(faultCrash, "")
+		s.log("%s crashed", name)
+	}
+}
+
 // overdue lets the deadline of an operation pass.
 func (s *sim) overdue() {
 	s.struck(faultLate, "")
@@ -165,16 +202,17 @@ func (s *sim) open() string {
 	if err != nil {
 		return "the consumer: " + err.Error()
 	}
-	var operations, outbox int
+	var operations, outbox, degraded int
 	err = s.watch.QueryRow(ctx, `SELECT (SELECT count(*) FROM operations WHERE state IN ('queued', 'running', 'undoing')),
-		(SELECT count(*) FROM outbox)`).Scan(&operations, &outbox)
+		(SELECT count(*) FROM outbox), (SELECT count(*) FROM clusters WHERE state = 'degraded')`).Scan(&operations, &outbox, &degraded)
 	switch {
 	case err != nil:
 		return "the database: " + err.Error()
-	case info.NumPending+uint64(info.NumAckPending)+uint64(operations)+uint64(outbox) == 0:
+	case info.NumPending+uint64(info.NumAckPending)+uint64(operations+outbox+degraded) == 0:
 		return ""
 	}
-	return fmt.Sprintf("%d messages to take in, %d not acked, %d operations, %d events", info.NumPending, info.NumAckPending, operations, outbox)
+	return fmt.Sprintf("%d messages to take in, %d not acked, %d operations, %d events, %d clusters degraded",
+		info.NumPending, info.NumAckPending, operations, outbox, degraded)
 }
 
 // mend replays or discards what failed, as an operator does when the cause is

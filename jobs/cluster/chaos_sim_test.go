@@ -226,7 +226,7 @@ func (s *sim) isAway(point string) fault {
 func (s *sim) fell(f fault, where string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.struckAt[string(f)+where] = true
+	s.struckAt[string(f)+" "+where] = true
 }
 
 func (s *sim) ran(k runKey) {

@@ -129,11 +129,22 @@ func (m *summary) add(s *sim) {
 func (m *summary) struck(f fault) int {
 	n := 0
 	for where := range m.struckAt {
-		if strings.HasPrefix(where, string(f)) {
+		if strings.HasPrefix(where, string(f)+" ") {
 			n++
 		}
 	}
 	return n
+}
+
+// spared are the boundaries at which no worker died.
+func (m *summary) spared() []string {
+	var missed []string
+	for i := range boundaries() {
+		if at := boundary(i); !m.struckAt[string(faultKill)+" "+at] {
+			missed = append(missed, strings.TrimSpace(at))
+		}
+	}
+	return missed
 }
 
 // String is the two tables: by fault and by invariant.
@@ -158,6 +169,9 @@ func (m *summary) String() string {
 			median, longest = sum.recovery[n/2].Round(time.Millisecond).String(), sum.recovery[n-1].Round(time.Millisecond).String()
 		}
 		fmt.Fprintf(&b, "| %-24s | %7d | %6d | %10d | %10s | %10s |\n", f, sum.times, sum.seeds, sum.violations, median, longest)
+	}
+	if missed := m.spared(); m.seeds > boundaries() && len(missed) > 0 {
+		fmt.Fprintf(&b, "\nno worker died at: %s\n", strings.Join(missed, ", "))
 	}
 	fmt.Fprintf(&b, "\n| %-62s | %9s | %10s |\n|%s|%s:|%s:|\n", "invariant", "checks", "violations",
 		strings.Repeat("-", 64), strings.Repeat("-", 10), strings.Repeat("-", 11))

@@ -197,7 +197,9 @@ func (w *simWorker) boundary(point, key string) error {
 		w.sim.struck(faultPanic, key)
 		panic("injected")
 	}
-	return nil
+	w.strike(v.after, point+after)
+	_, err := w.gate.pass()
+	return err
 }
 
 func (w *simWorker) holds(key string, n int) {

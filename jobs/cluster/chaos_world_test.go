@@ -232,7 +232,23 @@ func (h *simHost) user(uses func(*simBox) bool) string {
 	return ""
 }
 
-// Watch tells nothing: containers die in other tests.
+// crash ends a container, which its restart policy starts again after a while;
+// it tells whether there was one.
+func (h *simHost) crash(nth int, back time.Duration) (name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := slices.Sorted(maps.Keys(h.containers))
+	if len(names) == 0 {
+		return ""
+	}
+	name = names[nth%len(names)]
+	b := h.containers[name]
+	b.State, b.ExitCode, b.FinishedAt = docker.StateRestarting, 137, time.Now()
+	time.AfterFunc(back, func() { _ = h.StartContainer(context.Background(), name) }) // it may be gone by then
+	return name
+}
+
+// Watch tells nothing: the keeper looks by itself.
 func (h *simHost) Watch(ctx context.Context, _ docker.Labels) <-chan docker.Event {
 	out := make(chan docker.Event)
 	go func() {
