@@ -28,7 +28,8 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	bin := filepath.Join(dir, "pgforeman")
-	cmd := exec.Command("go", "build", "-o", bin, "../cmd/pgforeman")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "../cmd/pgforeman")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: static
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
 	}
@@ -43,22 +44,30 @@ type program struct {
 	natsAddr string
 	httpAddr string
 	logFile  string
+	flags    []string // of dev, beside folder and addresses
+	env      []string // beside the test's own
 	cmd      *exec.Cmd
 	exited   chan struct{}
 }
 
 // startProgram starts the program with everything of its own and removes all
 // of it when the test ends.
-func startProgram(t *testing.T) *program {
+func startProgram(t *testing.T, flags ...string) *program {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs Docker and minutes")
 	}
 	bin, err := buildOnce()
 	require.NoError(t, err)
+	return startProgramOf(t, bin, flags...)
+}
+
+// startProgramOf starts a program that was built otherwise.
+func startProgramOf(t *testing.T, bin string, flags ...string) *program {
+	t.Helper()
 	p := &program{
 		t: t, bin: bin, dir: filepath.Join(t.TempDir(), "state"),
-		natsAddr: freeAddress(t), httpAddr: freeAddress(t),
+		natsAddr: freeAddress(t), httpAddr: freeAddress(t), flags: flags,
 	}
 	p.logFile = filepath.Join(t.TempDir(), "dev.log")
 	t.Cleanup(p.remove)
@@ -88,7 +97,9 @@ func (p *program) start() {
 	p.t.Helper()
 	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(p.t, err)
-	p.cmd = exec.Command(p.bin, "dev", "--state-dir", p.dir, "--nats-addr", p.natsAddr, "--http-addr", p.httpAddr)
+	args := []string{"dev", "--state-dir", p.dir, "--nats-addr", p.natsAddr, "--http-addr", p.httpAddr}
+	p.cmd = exec.Command(p.bin, append(args, p.flags...)...)
+	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(p.t, p.cmd.Start())
@@ -114,6 +125,14 @@ func (p *program) start() {
 		}
 		return nil
 	})
+}
+
+// restartWith starts the program, which has ended, with an environment of its
+// own.
+func (p *program) restartWith(env ...string) {
+	p.t.Helper()
+	p.env = env
+	p.start()
 }
 
 // signal sends the process a signal and, for one that ends it, waits for its end.
