@@ -44,14 +44,13 @@ test-integration: images ## Run the whole-program tests alone; RUN=TestName pick
 	$(GO) test -p 1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./integration/...
 
 .PHONY: chaos
-chaos: images ## Run the tests that kill, pause and cut off parts of a running system
-	$(GO) test -p 1 -timeout 30m -count 1 -v -run 'Chaos' ./integration/...
+chaos: images ## The long fault tests: 1,000 seeds of the simulation, SIGKILL at every boundary on Docker (two hours)
+	PGFOREMAN_CHAOS_SEEDS=1000 $(GO) test -count 1 -v -timeout 2h -run 'Chaos' ./jobs/cluster
+	PGFOREMAN_CHAOS_KILLS=all $(GO) test -count 1 -v -timeout 3h -run 'TestKilledAtEveryBoundary' ./integration
 
 .PHONY: bench
-bench: images ## Measure engine, provisioning and failover, each beside its reference
-	bin/pgforeman bench engine
-	bin/pgforeman bench provision
-	bin/pgforeman bench failover
+bench: images ## Measure the engine's state database: steps a second, with and without a long history
+	$(GO) test -run '^$$' -bench . -timeout 30m ./store
 
 .PHONY: lint
 lint: ## Check format, vet, lint, and that generated code is fresh (no network)
