@@ -106,7 +106,7 @@ func (s *server) run(ctx context.Context) error {
 	cmd := exec.Command("docker", "run", "--rm", "--interactive", "--name", name,
 		"--label", docker.LabelInstance+"=storetest-"+s.prefix,
 		"--publish", "127.0.0.1::5432", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only",
-		"--tmpfs", "/pg:uid=999,gid=999,mode=0700,size=2g", "--shm-size", "256m",
+		"--tmpfs", "/pg:uid=999,gid=999,mode=0700,size=6g", "--shm-size", "256m",
 		"--entrypoint", "/bin/sh", docker.PatroniImage.Tag(), "-c", script)
 	var said lockedBuffer
 	cmd.Stdout, cmd.Stderr = &said, &said
