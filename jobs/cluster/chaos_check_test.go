@@ -20,7 +20,8 @@ type facts struct {
 	requests   []*jetstream.RawStreamMsg
 	events     []*jetstream.RawStreamMsg
 	dead       []*jetstream.RawStreamMsg
-	columns    string // all text that people can read in the state database
+	outbox     map[string]bool // what the keeper told while the workers were stopped
+	columns    string          // all text that people can read in the state database
 }
 
 type operationRow struct {
@@ -65,6 +66,7 @@ func (s *sim) gather(ctx context.Context) (f facts, err error) {
 	note(err)
 	f.dead, err = s.stream(ctx, jobs.StreamDead)
 	note(err)
+	note(s.gatherOutbox(ctx, &f))
 	note(s.gatherOperations(ctx, &f))
 	note(s.gatherRejections(ctx, &f))
 	note(s.gatherLetters(ctx, &f))
@@ -105,6 +107,23 @@ func (s *sim) gatherOperations(ctx context.Context, f *facts) error {
 			return err
 		}
 		f.operations[o.id] = o
+	}
+	return rows.Err()
+}
+
+func (s *sim) gatherOutbox(ctx context.Context, f *facts) error {
+	rows, err := s.watch.Query(ctx, `SELECT msg_id FROM outbox`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	f.outbox = map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		f.outbox[id] = true
 	}
 	return rows.Err()
 }

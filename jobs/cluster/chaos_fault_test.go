@@ -73,6 +73,7 @@ type plan struct {
 type death struct {
 	fault fault
 	sleep time.Duration
+	light bool
 }
 
 const (
@@ -92,7 +93,7 @@ func newPlan(seed uint64, lease time.Duration) *plan {
 	if r, ok := p.rates[theme]; ok {
 		p.rates[theme] = r * 3
 	}
-	kills, sleeps := rng.IntN(4), 1+rng.IntN(2)
+	kills, sleeps := rng.IntN(4), 1+rng.IntN(4)
 	switch theme {
 	case faultKill:
 		kills += 3
@@ -109,7 +110,11 @@ func newPlan(seed uint64, lease time.Duration) *plan {
 		if rng.IntN(8) == 0 {
 			sleep = 7 * lease // longer than a message waits for its ack
 		}
-		p.deaths[p.somewhere(rng)] = death{fault: faultFreeze, sleep: sleep}
+		at := p.somewhere(rng)
+		if rng.IntN(2) == 0 { // with a result in its hands
+			at = one(rng, []string{"store.Update" + before, "step.end" + before, "step.end" + after}) + fmt.Sprint(1+rng.IntN(40))
+		}
+		p.deaths[at] = death{fault: faultFreeze, sleep: sleep, light: rng.IntN(4) > 0}
 	}
 	p.on.Store(true)
 	return p

@@ -25,6 +25,7 @@ type gate struct {
 	mu     sync.Mutex
 	dead   bool
 	awaken chan struct{} // closed when a suspended worker wakes; nil while awake
+	light  bool          // it wakes as soon as another worker takes over
 }
 
 func newGate() *gate { return &gate{died: make(chan struct{})} }
@@ -61,14 +62,15 @@ func (g *gate) kill() bool {
 	return true
 }
 
-// freeze suspends the worker for a while; it tells whether it was awake.
-func (g *gate) freeze(d time.Duration) bool {
+// freeze suspends the worker for a while; it tells whether it was awake. One that
+// sleeps lightly wakes at the worst moment, when its work has just begun anew.
+func (g *gate) freeze(d time.Duration, light bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.dead || g.awaken != nil {
 		return false
 	}
-	g.awaken = make(chan struct{})
+	g.awaken, g.light = make(chan struct{}), light
 	time.AfterFunc(d, g.thaw)
 	return true
 }
@@ -80,6 +82,17 @@ func (g *gate) thaw() {
 		close(g.awaken)
 		g.awaken = nil
 	}
+}
+
+// disturbed wakes a light sleeper; it tells whether it was one.
+func (g *gate) disturbed() bool {
+	g.mu.Lock()
+	light := g.awaken != nil && g.light
+	g.mu.Unlock()
+	if light {
+		g.thaw()
+	}
+	return light
 }
 
 // longest is for how long a call hangs at most where its caller sets no limit,

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/vcs-iaas/pgforeman/jobs"
 )
 
@@ -26,6 +28,7 @@ func (s *sim) run() {
 	s.log("settled")
 	s.mend(p)
 	s.log("mended")
+	s.close()
 	s.verify()
 	s.log("verified")
 }
@@ -173,7 +176,7 @@ func (s *sim) calm() {
 				return false
 			}
 		}
-		return !s.dbAway.Load() && !s.dockerAway.Load()
+		return !s.dbAway.Load() && !s.dockerAway.Load() && s.host.whole()
 	})
 	if !awake {
 		s.violate(invSettled, "a worker does not wake")
@@ -216,16 +219,17 @@ func (s *sim) open() string {
 }
 
 // mend replays or discards what failed, as an operator does when the cause is
-// gone, until nothing has failed but what can never succeed.
+// gone, and deletes the clusters of which a failed deletion was discarded, until
+// nothing is left to mend.
 func (s *sim) mend(p *portal) {
-	const rounds = 6
+	const rounds = 8
 	for round := range rounds {
-		letters, err := s.letters()
+		letters, broken, err := s.toMend()
 		if err != nil {
 			s.t.Errorf("read the dead letters: %v", err)
 			return
 		}
-		if len(letters) == 0 {
+		if len(letters)+len(broken) == 0 {
 			return
 		}
 		for _, d := range letters {
@@ -233,38 +237,45 @@ func (s *sim) mend(p *portal) {
 			if round > 1 || p.rng.IntN(3) == 0 {
 				kind = jobs.OperationDiscard
 			}
-			m := p.request(kind, d.tenant, "", jobs.ControlSpec{DeadLetterID: d.id})
+			m := p.request(kind, d.Tenant, "", jobs.ControlSpec{DeadLetterID: d.ID})
 			if p.rng.IntN(3) == 0 {
 				p.publish(m)
 			}
+		}
+		for _, c := range broken {
+			p.request(jobs.ClusterDelete, c.Tenant, c.Name, map[string]any{})
 		}
 		if !s.until(patience, s.settled) {
 			s.violate(invSettled, "%s after dead letters were replayed or discarded this is still open: %s", patience, s.open())
 			return
 		}
 	}
-	if letters, err := s.letters(); err != nil || len(letters) > 0 {
-		s.violate(invSettled, "dead letters stay open however often they are discarded: %v %v", letters, err)
-	}
+	letters, broken, err := s.toMend()
+	s.violate(invSettled, "after %d rounds there are still to mend: dead letters %v, clusters %v (%v)", rounds, letters, broken, err)
 }
 
-type openLetterRow struct{ id, tenant, reason string }
-
-func (s *sim) letters() ([]openLetterRow, error) {
+// toMend is what waits for a person.
+func (s *sim) toMend() (letters []openLetterRow, broken []brokenRow, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	rows, err := s.watch.Query(ctx, `SELECT id::text, tenant, letter->>'reason' FROM dead_letters WHERE state = 'open' ORDER BY id`)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer rows.Close()
-	var list []openLetterRow
-	for rows.Next() {
-		var d openLetterRow
-		if err := rows.Scan(&d.id, &d.tenant, &d.reason); err != nil {
-			return nil, err
-		}
-		list = append(list, d)
+	letters, err = pgx.CollectRows(rows, pgx.RowToStructByPos[openLetterRow])
+	if err != nil {
+		return nil, nil, err
 	}
-	return list, rows.Err()
+	rows, err = s.watch.Query(ctx, `SELECT tenant, name FROM clusters c WHERE state = 'failed'
+		AND NOT EXISTS (SELECT FROM operations o WHERE o.cluster_id = c.id AND o.state = 'failed') ORDER BY id`)
+	if err != nil {
+		return nil, nil, err
+	}
+	broken, err = pgx.CollectRows(rows, pgx.RowToStructByPos[brokenRow])
+	return letters, broken, err
 }
+
+type (
+	openLetterRow struct{ ID, Tenant, Reason string }
+	brokenRow     struct{ Tenant, Name string }
+)

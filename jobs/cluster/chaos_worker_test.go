@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -166,6 +167,9 @@ func (w *simWorker) steps(c *Catalogue) []jobs.StepType {
 func (w *simWorker) attempt(ctx context.Context, a *jobs.Attempt, undo bool, run func(context.Context) error) error {
 	key := a.Operation.ID + "/" + a.Step.String()
 	ctx = context.WithValue(ctx, attemptKey{}, key)
+	if w.sim.rouse(key) {
+		w.pause(ctx, 30*time.Millisecond) // what the sleeper had on its way arrives now
+	}
 	w.holds(key, 1)
 	defer w.holds(key, -1)
 	if err := w.boundary("step.begin", key); err != nil {
@@ -210,6 +214,21 @@ func (w *simWorker) holds(key string, n int) {
 	}
 }
 
+// rouse wakes the light sleepers that had begun the step; it tells whether there
+// was one.
+func (s *sim) rouse(key string) (any bool) {
+	s.mu.Lock()
+	workers := slices.Clone(s.workers)
+	s.mu.Unlock()
+	for _, w := range workers {
+		w.mu.Lock()
+		held := w.runs[key] > 0
+		w.mu.Unlock()
+		any = held && w.gate.disturbed() || any
+	}
+	return any
+}
+
 // strike kills or suspends the worker.
 func (w *simWorker) strike(d death, where string) {
 	switch {
@@ -223,7 +242,7 @@ func (w *simWorker) strike(d death, where string) {
 		if err := w.sim.spawn(); err != nil {
 			w.sim.violate(invWorkersUp, "%v", err)
 		}
-	case d.fault == faultFreeze && w.gate.freeze(d.sleep):
+	case d.fault == faultFreeze && w.gate.freeze(d.sleep, d.light):
 		w.fell(faultFreeze, where)
 	}
 }

@@ -248,6 +248,13 @@ func (h *simHost) crash(nth int, back time.Duration) (name string) {
 	return name
 }
 
+// whole tells whether every container runs.
+func (h *simHost) whole() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.user(func(b *simBox) bool { return !b.Running() }) == ""
+}
+
 // Watch tells nothing: the keeper looks by itself.
 func (h *simHost) Watch(ctx context.Context, _ docker.Labels) <-chan docker.Event {
 	out := make(chan docker.Event)
