@@ -12,6 +12,7 @@ const (
 	QueryOperations   = "operation.list" // {"cluster","state","limit"} → []OperationView (without steps)
 	QueryDeadList     = "dead.list"      // {"all"} → []DeadLetterView
 	QueryDeadGet      = "dead.get"       // {"id", "offset"} → DeadLetter
+	QueryAudit        = "audit.list"     // {"cluster","limit"} → []AuditView, the newest first
 )
 
 // Query is the data of every query; each reads the fields it needs.

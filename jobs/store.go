@@ -49,17 +49,6 @@ type PortWant struct {
 	Port int    // exactly this one; 0 = any free one of the range
 }
 
-// AuditEntry is one thing that somebody did, for the audit.
-type AuditEntry struct {
-	At          time.Time // given by the store
-	Tenant      string
-	Actor       string
-	Action      string // a kind's name, "cluster.credentials", …
-	Cluster     string // its name
-	OperationID string
-	Detail      string // a sentence; no secrets
-}
-
 // OperationFilter narrows a list of operations; zero fields leave it wide.
 type OperationFilter struct {
 	Cluster string // its name

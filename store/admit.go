@@ -157,7 +157,7 @@ func targetCluster(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission) (jo
 	return clusterOf(row), err
 }
 
-// insertOperation writes the operation, its request and the audit row. seq is
+// insertOperation writes the operation, its request and the audit. seq is
 // how many events are told with it; a control request (no titles) is done at
 // once. cluster is nil where there is none.
 func insertOperation(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission, cluster *jobs.Cluster,
@@ -197,14 +197,15 @@ func insertOperation(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission, c
 	if err := q.RequestInsert(ctx, original); err != nil {
 		return jobs.Operation{}, fmt.Errorf("write the request: %w", err)
 	}
-	entry := dbsqlc.AuditInsertParams{
-		Tenant: req.Tenant, Actor: p.Actor, Action: p.Kind, Cluster: p.Cluster, OperationID: id,
-		Detail: fmt.Sprintf("request %s from %s", req.ID, req.Source),
+	o, err := operationOf(row)
+	if err != nil {
+		return o, err
 	}
-	if err := q.AuditInsert(ctx, entry); err != nil {
-		return jobs.Operation{}, fmt.Errorf("write the audit: %w", err)
+	entries := []jobs.AuditEntry{auditOf(o, jobs.OutcomeAccepted, "asked by "+req.Source)}
+	if o.State.Final() {
+		entries = append(entries, auditOf(o, jobs.Outcome(o.State), ""))
 	}
-	return operationOf(row)
+	return o, writeAudit(ctx, q, entries)
 }
 
 func insertSteps(ctx context.Context, q *dbsqlc.Queries, operationID string, plan jobs.Plan, weight func(string) int) error {
@@ -252,6 +253,13 @@ func (s *Store) Reject(ctx context.Context, req jobs.Request, e *jobs.Error) err
 			RequestID: req.ID, Kind: req.Kind, Cluster: req.Cluster, Error: e, Message: "the request was rejected: " + e.Message,
 		})
 		if err != nil {
+			return err
+		}
+		rejected := jobs.AuditEntry{
+			Tenant: req.Tenant, Actor: req.Actor, Action: string(req.Kind), Cluster: req.Cluster, RequestID: req.ID,
+			Outcome: jobs.OutcomeRejected, Detail: e.Error(),
+		}
+		if err := writeAudit(ctx, q, []jobs.AuditEntry{rejected}); err != nil {
 			return err
 		}
 		return writeMessages(ctx, q, []message{m})

@@ -46,11 +46,11 @@ func TestAdmitPersistsTheWholeOperation(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "pgforeman.v1.event.acme.orders.operation.accepted", out[0].Subject)
 
-	trail, err := db.AuditTrail(ctx, "acme", 10)
+	entries, err := db.AuditTrail(ctx, "acme", "", 10)
 	require.NoError(t, err)
-	require.Len(t, trail, 1)
-	require.Equal(t, "cluster.create", trail[0].Action)
-	require.Equal(t, "tester", trail[0].Actor)
+	require.Len(t, entries, 1)
+	require.Equal(t, "cluster.create", entries[0].Action)
+	require.Equal(t, "tester", entries[0].Actor)
 }
 
 func TestTheSameRequestTenTimesAtOnceIsOneOperation(t *testing.T) {

@@ -51,28 +51,3 @@ func (s *Store) Operations(ctx context.Context, tenant string, f jobs.OperationF
 	}
 	return operationsOf(rows)
 }
-
-// Audit records what somebody did. The store gives the time.
-func (s *Store) Audit(ctx context.Context, e jobs.AuditEntry) error {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	return translate("write the audit", s.q.AuditInsert(ctx, dbsqlc.AuditInsertParams{
-		Tenant: clean(e.Tenant), Actor: clean(e.Actor), Action: clean(e.Action), Cluster: clean(e.Cluster),
-		OperationID: clean(e.OperationID), Detail: clean(e.Detail),
-	}))
-}
-
-// AuditTrail lists a tenant's audit, the newest first.
-func (s *Store) AuditTrail(ctx context.Context, tenant string, limit int) ([]jobs.AuditEntry, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	rows, err := s.q.AuditList(ctx, dbsqlc.AuditListParams{Tenant: clean(tenant), Max: bounded(limit)})
-	list := make([]jobs.AuditEntry, len(rows))
-	for i, r := range rows {
-		list[i] = jobs.AuditEntry{
-			At: r.At, Tenant: r.Tenant, Actor: r.Actor, Action: r.Action, Cluster: r.Cluster,
-			OperationID: r.OperationID, Detail: r.Detail,
-		}
-	}
-	return list, translate("read the audit", err)
-}

@@ -220,7 +220,7 @@ func TestNothingIsReadAcrossTenants(t *testing.T) {
 		require.Empty(t, dead, hint)
 		_, err = db.DeadLetter(ctx, tenant, letters[0].ID)
 		require.ErrorIs(t, err, jobs.ErrNotFound, hint)
-		trail, err := db.AuditTrail(ctx, tenant, 0)
+		trail, err := db.AuditTrail(ctx, tenant, "", 0)
 		require.NoError(t, err)
 		require.Empty(t, trail, hint)
 	}

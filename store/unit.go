@@ -150,12 +150,13 @@ func (u *unit) rowsOf(snap *jobs.Snapshot) (rows, error) {
 }
 
 // write brings what the units' rules changed into the database: clusters,
-// operations, steps in the order of their ids, dead letters, outbox. errStale
+// operations, steps in the order of their ids, dead letters, audit, outbox. errStale
 // means that somebody else changed a step meanwhile.
 func (s *Store) write(ctx context.Context, q *dbsqlc.Queries, units []*unit) error {
 	var operations []dbsqlc.OperationUpdateParams
 	var steps []dbsqlc.StepUpdateParams
 	var messages []message
+	var audit []jobs.AuditEntry
 	for _, u := range units {
 		if !reflect.DeepEqual(u.before.cluster, u.after.cluster) {
 			if err := writeCluster(ctx, q, u.before.cluster, u.after.cluster); err != nil {
@@ -175,6 +176,13 @@ func (s *Store) write(ctx context.Context, q *dbsqlc.Queries, units []*unit) err
 			return err
 		}
 		messages = append(append(messages, u.messages...), letters...)
+		entry, ended, err := u.ended()
+		if err != nil {
+			return err
+		}
+		if ended {
+			audit = append(audit, entry)
+		}
 	}
 	slices.SortFunc(steps, func(a, b dbsqlc.StepUpdateParams) int { return int(a.ID - b.ID) })
 
@@ -195,6 +203,9 @@ func (s *Store) write(ctx context.Context, q *dbsqlc.Queries, units []*unit) err
 	}
 	if failed != nil {
 		return fmt.Errorf("write operations: %w", failed)
+	}
+	if err := writeAudit(ctx, q, audit); err != nil {
+		return err
 	}
 	return writeMessages(ctx, q, messages)
 }

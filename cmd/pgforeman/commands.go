@@ -10,6 +10,7 @@ func commands(g *globals) []*cobra.Command {
 		newOperationCommand(g),
 		newDeadCommand(g),
 		newEventsCommand(g),
+		newAuditCommand(g),
 		newWorkerCommand(g),
 		newMigrateCommand(g),
 		newDoctorCommand(g),

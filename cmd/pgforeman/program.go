@@ -34,6 +34,7 @@ type programOptions struct {
 	Quotas         jobs.Quotas
 	MaxConns       int
 	NATS           *nats.Conn
+	NATSIdentity   bool // see query.Options.TrustRequestInfo
 	DockerHost     string
 	HTTPAddr       string
 	Concurrency    int
@@ -97,7 +98,8 @@ func runProgram(ctx context.Context, o programOptions) error {
 	part(w.Run)
 	part(func(ctx context.Context) error {
 		return query.Serve(ctx, query.Options{
-			NATS: o.NATS, Store: db, Inspector: catalogue, Vault: catalogue, Steps: catalogue.Steps(), Version: version, Log: o.Log,
+			NATS: o.NATS, Store: db, Inspector: catalogue, Vault: catalogue, Steps: catalogue.Steps(), Version: version,
+			TrustRequestInfo: o.NATSIdentity, Log: o.Log,
 		})
 	})
 	part(func(ctx context.Context) error {

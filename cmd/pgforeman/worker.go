@@ -18,6 +18,7 @@ type workerSettings struct {
 	NATSCreds      string `env:"PGFOREMAN_NATS_CREDS"`
 	NATSNKey       string `env:"PGFOREMAN_NATS_NKEY_FILE"`
 	NATSCA         string `env:"PGFOREMAN_NATS_CA"`
+	NATSIdentity   bool   `env:"PGFOREMAN_NATS_IDENTITY" envDefault:"false"`
 	KeyFile        string `env:"PGFOREMAN_KEY_FILE,required"`
 	Instance       string `env:"PGFOREMAN_INSTANCE" envDefault:"default"`
 	Name           string `env:"PGFOREMAN_WORKER_NAME"`
@@ -49,6 +50,9 @@ Settings, from the environment:
   PGFOREMAN_NATS_CREDS         credentials file
   PGFOREMAN_NATS_NKEY_FILE     NKey seed file
   PGFOREMAN_NATS_CA            authority of the server's certificate
+  PGFOREMAN_NATS_IDENTITY      every tenant has an account of its own, as with
+                               deployments/nats: the audit has the NATS
+                               identity of who reads credentials (false)
   PGFOREMAN_DATABASE_URL       state database; or
   PGFOREMAN_DATABASE_URL_FILE  a file that holds it
   PGFOREMAN_DATABASE_CONNECTIONS  at most so many (10)
@@ -93,7 +97,7 @@ Settings, from the environment:
 			}
 			defer nc.Close()
 			return runProgram(c.Context(), programOptions{
-				Instance: s.Instance, WorkerName: s.Name, DSN: dsn, Keys: keys, Quotas: quotas, MaxConns: s.MaxConns, NATS: nc,
+				Instance: s.Instance, WorkerName: s.Name, DSN: dsn, Keys: keys, Quotas: quotas, MaxConns: s.MaxConns, NATS: nc, NATSIdentity: s.NATSIdentity,
 				DockerHost: s.DockerHost, HTTPAddr: s.HTTPAddr, Concurrency: s.Concurrency,
 				TenantLimit: s.TenantLimit, StreamReplicas: s.StreamReplicas, Log: log,
 			})

@@ -39,6 +39,7 @@ var answerTo = map[string]reflect.Type{
 	jobs.QueryOperations:   reflect.TypeFor[[]jobs.OperationView](),
 	jobs.QueryDeadList:     reflect.TypeFor[[]jobs.DeadLetterView](),
 	jobs.QueryDeadGet:      reflect.TypeFor[jobs.DeadLetter](),
+	jobs.QueryAudit:        reflect.TypeFor[[]jobs.AuditView](),
 }
 
 const (

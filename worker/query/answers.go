@@ -104,8 +104,12 @@ func (s *Service) credentials(ctx context.Context, q question) (any, error) {
 	if q.seal != "" {
 		detail += ", sealed"
 	}
+	if q.claim != "" {
+		detail += "; asked by " + q.claim
+	}
 	err = s.opt.Store.Audit(ctx, jobs.AuditEntry{
-		Tenant: q.tenant, Actor: q.actor, Action: jobs.QueryCredentials, Cluster: c.Name, Detail: detail,
+		Tenant: q.tenant, Actor: q.actor, Action: jobs.QueryCredentials, Cluster: c.Name,
+		Outcome: jobs.OutcomeAnswered, Detail: detail,
 	})
 	return creds, err
 }

@@ -95,6 +95,14 @@ func (w *world) Audit(_ context.Context, e jobs.AuditEntry) error {
 	return w.noAudit
 }
 
+func (w *world) AuditTrail(_ context.Context, tenant, cluster string, limit int) ([]jobs.AuditEntry, error) {
+	if tenant != "acme" || cluster != "orders" || limit != 7 {
+		return nil, nil
+	}
+	return []jobs.AuditEntry{{Tenant: "acme", Actor: "tester", Action: "cluster.create", Cluster: "orders",
+		OperationID: operationID, RequestID: "req-1", Outcome: jobs.OutcomeFailed, Detail: "no"}}, nil
+}
+
 func (w *world) Status(_ context.Context, c jobs.Cluster) (jobs.StatusView, error) {
 	if w.broken != nil {
 		panic("a fault")
@@ -166,6 +174,11 @@ func TestQueries(t *testing.T) {
 	require.NoError(t, c.Query(ctx, jobs.QueryDeadGet, jobs.Query{ID: operationID}, &letter))
 	require.Equal(t, "verbatim", string(letter.Original))
 
+	var audit []jobs.AuditView
+	require.NoError(t, c.Query(ctx, jobs.QueryAudit, jobs.Query{Cluster: "orders", Limit: 7}, &audit))
+	require.Equal(t, []jobs.AuditView{{Actor: "tester", Action: "cluster.create", Cluster: "orders",
+		OperationID: operationID, RequestID: "req-1", Outcome: "failed", Detail: "no"}}, audit)
+
 	// Another tenant sees nothing of it.
 	other := connect(t, url, "other")
 	for what, q := range map[string]jobs.Query{
@@ -176,7 +189,7 @@ func TestQueries(t *testing.T) {
 		require.Truef(t, client.IsNotFound(err), "%s: %v", what, err)
 	}
 	var list []any
-	for _, what := range []string{jobs.QueryClusterList, jobs.QueryOperations, jobs.QueryDeadList} {
+	for _, what := range []string{jobs.QueryClusterList, jobs.QueryOperations, jobs.QueryDeadList, jobs.QueryAudit} {
 		require.NoError(t, other.Query(ctx, what, jobs.Query{}, &list))
 		require.NotNil(t, list)
 		require.Empty(t, list)
@@ -197,7 +210,8 @@ func TestCredentialsAreSealedAndAudited(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "hush-hush-orders", creds.Password)
 	require.Equal(t, []jobs.AuditEntry{{
-		Tenant: "acme", Actor: "tester", Action: "cluster.credentials", Cluster: "orders", Detail: "credentials of user app, sealed",
+		Tenant: "acme", Actor: "tester", Action: "cluster.credentials", Cluster: "orders",
+		Outcome: jobs.OutcomeAnswered, Detail: "credentials of user app, sealed",
 	}}, w.audit)
 	for range 2 { // the question, the answer
 		msg, err := wire.NextMsg(30 * time.Second)

@@ -45,6 +45,7 @@ type Store interface {
 	DeadLetters(ctx context.Context, tenant string, all bool, limit int) ([]jobs.DeadLetter, error)
 	DeadLetter(ctx context.Context, tenant, id string) (jobs.DeadLetter, error)
 	Audit(ctx context.Context, e jobs.AuditEntry) error
+	AuditTrail(ctx context.Context, tenant, cluster string, limit int) ([]jobs.AuditEntry, error)
 }
 
 // Inspector looks at a cluster as it is now.
@@ -63,6 +64,10 @@ type Options struct {
 	Store     Store
 	Inspector Inspector
 	Vault     Vault
+	// TrustRequestInfo says that questions come in from tenants' accounts of
+	// their own, so that the NATS server says in Nats-Request-Info who asks. It
+	// is for the audit; where everybody is in one account, anybody can write it.
+	TrustRequestInfo bool
 	// Steps give the titles of steps.
 	Steps   []jobs.StepType
 	Version string // of the program, as x.y.z; "0.0.0" where it is not
@@ -85,7 +90,8 @@ type Service struct {
 // question is one that came in.
 type question struct {
 	tenant string
-	actor  string
+	actor  string // who asks, for the audit
+	claim  string // what they say of themselves, where actor is what NATS says
 	seal   string // public curve key to seal the answer to; "" for none
 	jobs.Query
 }
@@ -160,6 +166,7 @@ func (s *Service) answers() map[string]func(context.Context, question) (any, err
 		jobs.QueryOperations:   s.operationList,
 		jobs.QueryDeadList:     s.deadList,
 		jobs.QueryDeadGet:      s.deadGet,
+		jobs.QueryAudit:        s.auditList,
 	}
 }
 
@@ -190,7 +197,7 @@ func (s *Service) handle(r micro.Request, what string, answer func(context.Conte
 	}()
 	ctx, cancel := context.WithTimeout(s.ctx, timeLimit)
 	defer cancel()
-	q, err := read(what, r)
+	q, err := s.read(what, r)
 	if err != nil {
 		s.refuse(r, what, err)
 		return
@@ -204,10 +211,11 @@ func (s *Service) handle(r micro.Request, what string, answer func(context.Conte
 }
 
 // read reads a question.
-func read(what string, r micro.Request) (question, error) {
+func (s *Service) read(what string, r micro.Request) (question, error) {
 	before, after, _ := strings.Cut(jobs.QuerySubject("*", what), "*")
 	tenant := strings.TrimSuffix(strings.TrimPrefix(r.Subject(), before), after)
-	q := question{tenant: tenant, actor: r.Headers().Get(jobs.HeaderActor), seal: r.Headers().Get(jobs.HeaderSeal)}
+	q := question{tenant: tenant, seal: r.Headers().Get(jobs.HeaderSeal)}
+	q.actor, q.claim = s.asker(tenant, r.Headers())
 	if !jobs.IsName(tenant) {
 		return q, &jobs.Error{Code: jobs.CodeInvalid, Message: "the tenant in the subject is not a DNS label of at most 40 characters"}
 	}

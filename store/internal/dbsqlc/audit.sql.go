@@ -10,42 +10,50 @@ import (
 )
 
 const auditInsert = `-- name: AuditInsert :exec
-INSERT INTO audit (tenant, actor, action, cluster, operation_id, detail)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO audit (tenant, actor, action, cluster, operation_id, request_id, outcome, detail)
+SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]),
+    unnest($5::text[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[])
 `
 
 type AuditInsertParams struct {
-	Tenant      string
-	Actor       string
-	Action      string
-	Cluster     string
-	OperationID string
-	Detail      string
+	Tenants      []string
+	Actors       []string
+	Actions      []string
+	Clusters     []string
+	OperationIds []string
+	RequestIds   []string
+	Outcomes     []string
+	Details      []string
 }
 
 func (q *Queries) AuditInsert(ctx context.Context, arg AuditInsertParams) error {
 	_, err := q.db.Exec(ctx, auditInsert,
-		arg.Tenant,
-		arg.Actor,
-		arg.Action,
-		arg.Cluster,
-		arg.OperationID,
-		arg.Detail,
+		arg.Tenants,
+		arg.Actors,
+		arg.Actions,
+		arg.Clusters,
+		arg.OperationIds,
+		arg.RequestIds,
+		arg.Outcomes,
+		arg.Details,
 	)
 	return err
 }
 
 const auditList = `-- name: AuditList :many
-SELECT id, at, tenant, actor, action, cluster, operation_id, detail FROM audit WHERE tenant = $1 ORDER BY id DESC LIMIT $2::int
+SELECT id, at, tenant, actor, action, cluster, operation_id, detail, outcome, request_id FROM audit
+WHERE tenant = $1 AND ($2::text = '' OR cluster = $2)
+ORDER BY id DESC LIMIT $3::int
 `
 
 type AuditListParams struct {
-	Tenant string
-	Max    int32
+	Tenant  string
+	Cluster string
+	Max     int32
 }
 
 func (q *Queries) AuditList(ctx context.Context, arg AuditListParams) ([]Audit, error) {
-	rows, err := q.db.Query(ctx, auditList, arg.Tenant, arg.Max)
+	rows, err := q.db.Query(ctx, auditList, arg.Tenant, arg.Cluster, arg.Max)
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +70,8 @@ func (q *Queries) AuditList(ctx context.Context, arg AuditListParams) ([]Audit, 
 			&i.Cluster,
 			&i.OperationID,
 			&i.Detail,
+			&i.Outcome,
+			&i.RequestID,
 		); err != nil {
 			return nil, err
 		}

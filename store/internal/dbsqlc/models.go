@@ -17,6 +17,8 @@ type Audit struct {
 	Cluster     string
 	OperationID string
 	Detail      string
+	Outcome     string
+	RequestID   string
 }
 
 type Cluster struct {
