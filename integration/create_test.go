@@ -222,7 +222,7 @@ func searchSecrets(t *testing.T, p *program, po *portal, cluster string, known [
 	for _, c := range p.containers(cluster, "") {
 		places["docker inspect "+c] = docker(t, "inspect", c)
 		places["docker logs "+c] = docker(t, "logs", c)
-		places["processes of "+c] = docker(t, "top", c, "-eo", "args")
+		places["processes of "+c] = docker(t, "top", c, "-eo", "pid,args")
 	}
 	ps, err := exec.Command("ps", "axww", "-o", "args").CombinedOutput()
 	require.NoError(t, err)
