@@ -120,7 +120,7 @@ func run(t *testing.T, p *fakePortal, args ...string) ran {
 	root.PersistentFlags().StringVarP(&g.output, "output", "o", "table", "")
 	root.PersistentFlags().StringVar(&g.tenant, "tenant", "default", "")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
-	root.AddCommand(clusterCommand(f), operationCommand(f), deadCommand(f), eventsCommand(f))
+	root.AddCommand(clusterCommand(f), operationCommand(f), deadCommand(f), eventsCommand(f), auditCommand(f))
 	usageErrors(root)
 	var out, errs bytes.Buffer
 	root.SetOut(&out)
