@@ -230,10 +230,19 @@ func insertSteps(ctx context.Context, q *dbsqlc.Queries, operationID string, pla
 }
 
 // Reject records a rejected request and tells operation.rejected; doing it
-// again for the same (tenant, id, hash) changes nothing.
+// again for the same (tenant, id, hash) changes nothing, nor does rejecting what
+// was admitted: a worker that was suspended after a refusal may wake when another
+// one has admitted the same message.
 func (s *Store) Reject(ctx context.Context, req jobs.Request, e *jobs.Error) error {
 	req = cleaned(req)
 	return s.transact(ctx, fmt.Sprintf("reject request %q", req.ID), func(ctx context.Context, q *dbsqlc.Queries) error {
+		if err := q.LockName(ctx, "request/"+req.Tenant+"/"+req.ID); err != nil {
+			return err
+		}
+		row, err := q.OperationByRequest(ctx, dbsqlc.OperationByRequestParams{Tenant: req.Tenant, RequestID: req.ID})
+		if err == nil && row.RequestHash == req.Hash || err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
 		raw, err := encode(e)
 		if err != nil {
 			return err
