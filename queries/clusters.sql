@@ -11,6 +11,9 @@ SELECT * FROM clusters WHERE id = @id FOR NO KEY UPDATE;
 -- name: ClusterLockByName :one
 SELECT * FROM clusters WHERE tenant = @tenant AND name = @name AND state <> 'deleted' FOR NO KEY UPDATE;
 
+-- name: ClusterIsUndone :one
+SELECT EXISTS (SELECT FROM operations o WHERE o.cluster_id = @id::uuid AND o.state = 'undoing')::boolean;
+
 -- name: ClusterGet :one
 SELECT * FROM clusters WHERE id = @id;
 

@@ -71,23 +71,51 @@ func (s *Store) ReallocatePort(ctx context.Context, clusterID, host, name string
 }
 
 // ForgetCluster removes what the store keeps for a cluster beside its record:
-// ports, secrets, nodes. It may be called again.
+// ports, secrets, nodes. It may be called again. Only a cluster that is being
+// deleted or undone is forgotten, else jobs.ErrLeaseLost: a worker that was
+// suspended in an undo may wake when the cluster has been made anew.
 func (s *Store) ForgetCluster(ctx context.Context, clusterID string) error {
 	if !isID(clusterID) {
 		return nil
 	}
 	return s.transact(ctx, "forget cluster "+clusterID, func(ctx context.Context, q *dbsqlc.Queries) error {
-		if _, err := q.ClusterLock(ctx, clusterID); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		row, err := q.ClusterLock(ctx, clusterID)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		if err := q.PortDelete(ctx, clusterID); err != nil {
+		goes, err := goes(ctx, q, row)
+		if err != nil {
 			return err
 		}
-		if err := q.SecretDelete(ctx, clusterID); err != nil {
-			return err
+		if !goes {
+			return fmt.Errorf("forget cluster %s, which is %s: %w", clusterID, row.State, jobs.ErrLeaseLost)
 		}
-		return q.NodeDelete(ctx, clusterID)
+		return forget(ctx, q, clusterID)
 	})
+}
+
+// goes tells whether a cluster is deleted, or on its way there.
+func goes(ctx context.Context, q *dbsqlc.Queries, c dbsqlc.Cluster) (bool, error) {
+	switch jobs.ClusterState(c.State) {
+	case jobs.ClusterDeleting, jobs.ClusterDeleted:
+		return true, nil
+	case jobs.ClusterCreating, jobs.ClusterReady, jobs.ClusterDegraded, jobs.ClusterFailed:
+	}
+	return q.ClusterIsUndone(ctx, c.ID)
+}
+
+// forget removes what is kept beside a cluster's record.
+func forget(ctx context.Context, q *dbsqlc.Queries, clusterID string) error {
+	if err := q.PortDelete(ctx, clusterID); err != nil {
+		return err
+	}
+	if err := q.SecretDelete(ctx, clusterID); err != nil {
+		return err
+	}
+	return q.NodeDelete(ctx, clusterID)
 }
 
 // withPorts holds the cluster and, one allocation at a time, the host.

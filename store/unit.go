@@ -210,6 +210,9 @@ func (s *Store) write(ctx context.Context, q *dbsqlc.Queries, units []*unit) err
 	return writeMessages(ctx, q, messages)
 }
 
+// writeCluster writes a cluster's record. With one that is deleted goes, in the
+// same transaction, all that is kept beside it: an attempt that was suspended may
+// have kept something anew after the step that forgets, and none can afterwards.
 func writeCluster(ctx context.Context, q *dbsqlc.Queries, before, after dbsqlc.Cluster) error {
 	n, err := q.ClusterUpdate(ctx, dbsqlc.ClusterUpdateParams{
 		State: after.State, Spec: after.Spec, PrimaryEndpoint: after.PrimaryEndpoint,
@@ -221,6 +224,9 @@ func writeCluster(ctx context.Context, q *dbsqlc.Queries, before, after dbsqlc.C
 	if hasCode(err, codeUniqueViolation) { // the only unique index is that of the names
 		return &jobs.Error{Code: jobs.CodeNameTaken, Message: fmt.Sprintf(
 			"another cluster has been given the name %q meanwhile; delete that one, or discard this operation", after.Name)}
+	}
+	if err == nil && jobs.ClusterState(after.State) == jobs.ClusterDeleted {
+		err = forget(ctx, q, after.ID)
 	}
 	if err != nil {
 		return fmt.Errorf("write cluster %s: %w", after.ID, err)

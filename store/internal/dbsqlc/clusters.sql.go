@@ -99,6 +99,17 @@ func (q *Queries) ClusterInsert(ctx context.Context, arg ClusterInsertParams) (C
 	return i, err
 }
 
+const clusterIsUndone = `-- name: ClusterIsUndone :one
+SELECT EXISTS (SELECT FROM operations o WHERE o.cluster_id = $1::uuid AND o.state = 'undoing')::boolean
+`
+
+func (q *Queries) ClusterIsUndone(ctx context.Context, id string) (bool, error) {
+	row := q.db.QueryRow(ctx, clusterIsUndone, id)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const clusterList = `-- name: ClusterList :many
 SELECT id, tenant, name, state, host, spec, primary_endpoint, replica_endpoint, created_at, deleted_at FROM clusters
 WHERE tenant = $1 AND ($2::boolean OR state <> 'deleted')
