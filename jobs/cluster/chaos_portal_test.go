@@ -80,12 +80,17 @@ func (p *portal) create() {
 
 // order publishes a control request for some operation, known by its request.
 func (p *portal) order(kind jobs.KindName) {
-	target := one(p.rng, p.sent)
+	target := *one(p.rng, p.sent)
 	if target.poison {
 		return
 	}
 	p.sim.struck(faultOrder, "")
-	p.request(kind, target.tenant, "", jobs.ControlSpec{OperationID: target.request, Reason: "chaos"})
+	spec := jobs.ControlSpec{OperationID: target.request, Reason: "chaos"}
+	if letters, _, err := p.sim.toMend(); err == nil && len(letters) > 0 && kind != jobs.OperationCancel {
+		letter := one(p.rng, letters)
+		target.tenant, spec = letter.Tenant, jobs.ControlSpec{DeadLetterID: letter.ID, Reason: "chaos"}
+	}
+	p.request(kind, target.tenant, "", spec)
 }
 
 // conflict publishes other content under an id that was used.

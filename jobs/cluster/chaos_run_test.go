@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/vcs-iaas/pgforeman/docker"
 	"github.com/vcs-iaas/pgforeman/jobs"
 )
 
@@ -63,6 +64,8 @@ func (s *sim) disturb(p *portal) {
 			s.crash(rng)
 		case 2:
 			p.next()
+		case 3:
+			s.drain(rng)
 		}
 	}
 }
@@ -142,12 +145,25 @@ func (s *sim) drain(rng *rand.Rand) {
 	}
 }
 
-// crash lets a container of some cluster crash.
+// crash ends a container of some cluster. It comes back by itself, as its restart
+// policy wants; one of a ready cluster may stay down, as if a person had killed
+// it, until the keeper starts it.
 func (s *sim) crash(rng *rand.Rand) {
-	if name := s.host.crash(rng.IntN(1000), time.Duration(50+rng.IntN(1200))*time.Millisecond); name != "" {
-		s.struck(faultCrash, "")
-		s.log("%s crashed", name)
+	box := s.host.any(rng.IntN(1000))
+	if box.Name == "" {
+		return
 	}
+	var ready bool
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := s.watch.QueryRow(ctx, `SELECT count(*) > 0 FROM clusters WHERE id = $1 AND state = 'ready'`, box.Labels[docker.LabelClusterID]).Scan(&ready)
+	back := time.Duration(50+rng.IntN(1200)) * time.Millisecond
+	if err == nil && ready && rng.IntN(2) == 0 {
+		back = 0
+	}
+	s.struck(faultCrash, "")
+	s.log("%s crashed, back after %s", box.Name, back)
+	s.host.crash(box.Name, back)
 }
 
 // overdue lets the deadline of an operation pass.
@@ -176,7 +192,7 @@ func (s *sim) calm() {
 				return false
 			}
 		}
-		return !s.dbAway.Load() && !s.dockerAway.Load() && s.host.whole()
+		return !s.dbAway.Load() && !s.dockerAway.Load()
 	})
 	if !awake {
 		s.violate(invSettled, "a worker does not wake")
@@ -206,16 +222,19 @@ func (s *sim) open() string {
 		return "the consumer: " + err.Error()
 	}
 	var operations, outbox, degraded int
+	var ready []string
 	err = s.watch.QueryRow(ctx, `SELECT (SELECT count(*) FROM operations WHERE state IN ('queued', 'running', 'undoing')),
-		(SELECT count(*) FROM outbox), (SELECT count(*) FROM clusters WHERE state = 'degraded')`).Scan(&operations, &outbox, &degraded)
+		(SELECT count(*) FROM outbox), (SELECT count(*) FROM clusters WHERE state = 'degraded'),
+		(SELECT coalesce(array_agg(id::text), '{}') FROM clusters WHERE state = 'ready')`).Scan(&operations, &outbox, &degraded, &ready)
+	down := s.host.down(ready)
 	switch {
 	case err != nil:
 		return "the database: " + err.Error()
-	case info.NumPending+uint64(info.NumAckPending)+uint64(operations+outbox+degraded) == 0:
+	case info.NumPending+uint64(info.NumAckPending)+uint64(operations+outbox+degraded+down) == 0:
 		return ""
 	}
-	return fmt.Sprintf("%d messages to take in, %d not acked, %d operations, %d events, %d clusters degraded",
-		info.NumPending, info.NumAckPending, operations, outbox, degraded)
+	return fmt.Sprintf("%d messages to take in, %d not acked, %d operations, %d events, %d clusters degraded, %d containers down",
+		info.NumPending, info.NumAckPending, operations, outbox, degraded, down)
 }
 
 // mend replays or discards what failed, as an operator does when the cause is

@@ -232,27 +232,43 @@ func (h *simHost) user(uses func(*simBox) bool) string {
 	return ""
 }
 
-// crash ends a container, which its restart policy starts again after a while;
-// it tells whether there was one.
-func (h *simHost) crash(nth int, back time.Duration) (name string) {
+// any gives some container; none when there is none.
+func (h *simHost) any(nth int) docker.Container {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	names := slices.Sorted(maps.Keys(h.containers))
 	if len(names) == 0 {
-		return ""
+		return docker.Container{}
 	}
-	name = names[nth%len(names)]
-	b := h.containers[name]
-	b.State, b.ExitCode, b.FinishedAt = docker.StateRestarting, 137, time.Now()
-	time.AfterFunc(back, func() { _ = h.StartContainer(context.Background(), name) }) // it may be gone by then
-	return name
+	return h.containers[names[nth%len(names)]].Container
 }
 
-// whole tells whether every container runs.
-func (h *simHost) whole() bool {
+// crash ends a container, which starts again after a while, or never when back
+// is zero.
+func (h *simHost) crash(name string, back time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.user(func(b *simBox) bool { return !b.Running() }) == ""
+	b, ok := h.containers[name]
+	if !ok {
+		return
+	}
+	b.State, b.ExitCode, b.FinishedAt = docker.StateExited, 137, time.Now()
+	if back > 0 {
+		b.State = docker.StateRestarting
+		time.AfterFunc(back, func() { _ = h.StartContainer(context.Background(), name) }) // it may be gone by then
+	}
+}
+
+// down counts the clusters' containers that do not run.
+func (h *simHost) down(clusters []string) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range h.containers {
+		if !b.Running() && slices.Contains(clusters, b.Labels[docker.LabelClusterID]) {
+			n++
+		}
+	}
+	return n
 }
 
 // Watch tells nothing: the keeper looks by itself.
