@@ -35,6 +35,7 @@ func (r *relay) run(ctx context.Context) error {
 			return nil
 		case err != nil:
 			r.log.failed(err)
+			r.mendStreams(ctx, err)
 			pause(ctx, wait.NextBackOff())
 		case n == 0:
 			r.log.works()
@@ -46,6 +47,20 @@ func (r *relay) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mendStreams makes the streams anew when one of them is gone: somebody has
+// deleted it. What it held is lost, what is still in the outbox is not.
+func (r *relay) mendStreams(ctx context.Context, err error) {
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return
+	}
+	err = within(ctx, r.w.timing.Ack, func(ctx context.Context) error {
+		return EnsureStreams(ctx, r.w.js, r.w.opt.Replicas)
+	})
+	if err != nil && ctx.Err() == nil {
+		r.log.failed(err)
+	}
 }
 
 // pass publishes one batch; it returns how many messages it found.
