@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,7 +52,7 @@ func forms(secret string) []string {
 	return out
 }
 
-// in reads everything and names the secrets found.
+// in reads everything and names the secrets found, each once.
 func (n *needles) in(r io.Reader) (found []string, size int64, err error) {
 	var starts [1 << 16]bool
 	for s := range n.byStart {
@@ -72,7 +73,11 @@ func (n *needles) in(r io.Reader) (found []string, size int64, err error) {
 		}
 		for i := 0; i <= end; i++ {
 			if starts[int(buffer[i])<<8|int(buffer[i+1])] {
-				found = append(found, n.at(buffer[i:])...)
+				for _, secret := range n.at(buffer[i:]) {
+					if !slices.Contains(found, secret) {
+						found = append(found, secret)
+					}
+				}
 			}
 		}
 		if last {
