@@ -33,7 +33,7 @@ demo: images ## Create a cluster of three nodes, write to it, show how to use it
 .PHONY: test
 test: images ## Run every test (needs Docker)
 	$(GO) build ./...
-	$(GO) test -p 1 -timeout 30m ./...
+	$(GO) test -p 1 -count 1 -timeout 30m ./...
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
@@ -41,7 +41,7 @@ test-unit: ## Run the tests that need nothing but Go
 
 .PHONY: test-integration
 test-integration: images ## Run the whole-program tests alone; RUN=TestName picks some
-	$(GO) test -p 1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./integration/...
+	$(GO) test -p 1 -count 1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./integration/...
 
 .PHONY: chaos
 chaos: images ## The long fault tests: 1,000 seeds of the simulation, SIGKILL at every boundary on Docker (two hours)
