@@ -19,3 +19,6 @@ WHERE cluster_id = @cluster_id AND name = @name;
 
 -- name: SecretDelete :exec
 DELETE FROM secrets WHERE cluster_id = @cluster_id;
+
+-- name: SecretKeys :many
+SELECT key_id, count(*)::bigint AS secrets FROM secrets GROUP BY key_id ORDER BY key_id;

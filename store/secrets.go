@@ -75,47 +75,6 @@ func (s *Store) Secrets(ctx context.Context, clusterID string) (map[string][]byt
 	return all, translate("read the secrets of cluster "+clusterID, err)
 }
 
-// Reseal seals again, with the key that seals now, every secret that another
-// key sealed, and returns how many. Afterwards the other keys may go.
-func (s *Store) Reseal(ctx context.Context) (int, error) {
-	if s.keys == nil {
-		return 0, errNoKeyring
-	}
-	const batch = 100
-	total := 0
-	for {
-		n := 0
-		err := s.transact(ctx, "seal the secrets again", func(ctx context.Context, q *dbsqlc.Queries) error {
-			rows, err := q.SecretListOtherKeys(ctx, dbsqlc.SecretListOtherKeysParams{KeyID: s.keys.first, Max: batch})
-			if err != nil {
-				return err
-			}
-			for _, r := range rows {
-				plain, err := s.keys.open(r.ClusterID, r.Name, r.KeyID, r.Sealed)
-				if err != nil {
-					return err
-				}
-				keyID, sealed, err := s.keys.seal(r.ClusterID, r.Name, plain)
-				if err != nil {
-					return err
-				}
-				p := dbsqlc.SecretResealParams{ClusterID: r.ClusterID, Name: r.Name, KeyID: keyID, Sealed: sealed}
-				if err := q.SecretReseal(ctx, p); err != nil {
-					return err
-				}
-			}
-			n = len(rows)
-			return nil
-		})
-		if err != nil {
-			return total, err
-		}
-		if total += n; n < batch {
-			return total, nil
-		}
-	}
-}
-
 var errNoKeyring = errors.New("this process has no key file, so it cannot read or keep secrets")
 
 func (s *Store) withSecrets(ctx context.Context, clusterID string, fn func(context.Context, *dbsqlc.Queries) error) error {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,10 +48,7 @@ func startStateDatabase(ctx context.Context, engine *docker.Engine, s *devState)
 	if err != nil {
 		return "", fmt.Errorf("start the state database: %w", err)
 	}
-	dsn := (&url.URL{
-		Scheme: "postgres", User: url.UserPassword("postgres", s.Password),
-		Host: fmt.Sprintf("127.0.0.1:%d", s.Port), Path: "postgres", RawQuery: "sslmode=disable",
-	}).String()
+	dsn := devDSN(s.Password, strconv.Itoa(s.Port))
 	if err := awaitDatabase(ctx, dsn); err != nil {
 		log, _ := engine.Logs(ctx, name, 20)
 		return "", fmt.Errorf("%w\nits last words:\n%s", err, log)

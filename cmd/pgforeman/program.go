@@ -31,6 +31,7 @@ type programOptions struct {
 	WorkerName     string // host name and process id when empty
 	DSN            string
 	Keys           *store.Keyring
+	KeysNow        <-chan os.Signal // says to read the key file again at once; nil for never
 	Quotas         jobs.Quotas
 	MaxConns       int
 	NATS           *nats.Conn
@@ -96,6 +97,16 @@ func runProgram(ctx context.Context, o programOptions) error {
 		})
 	}
 	part(w.Run)
+	part(func(ctx context.Context) error {
+		o.Keys.Follow(ctx, o.KeysNow, func(err error) {
+			if err != nil {
+				o.Log.Error().Err(err).Msg("key file not read, the keys stay as they were")
+				return
+			}
+			o.Log.Info().Str("key", o.Keys.First()).Strs("keys", o.Keys.IDs()).Msg("key file read")
+		})
+		return nil
+	})
 	part(func(ctx context.Context) error {
 		return query.Serve(ctx, query.Options{
 			NATS: o.NATS, Store: db, Inspector: catalogue, Vault: catalogue, Steps: catalogue.Steps(), Version: version,

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/caarlos0/env/v11"
 	"github.com/spf13/cobra"
@@ -43,7 +45,8 @@ func newWorkerCommand(_ *globals) *cobra.Command {
 		Use:   "worker",
 		Short: "Run a worker against your NATS and your Postgres",
 		Long: `Runs a worker: it takes requests, carries them out, publishes what became of
-them. Any number of them share the work; SIGTERM drains one.
+them. Any number of them share the work; SIGTERM drains one. SIGHUP makes it read
+the key file at once; it does so within seconds of a change.
 
 Settings, from the environment:
   PGFOREMAN_NATS_URL           NATS server(s); required
@@ -96,8 +99,11 @@ Settings, from the environment:
 				return err
 			}
 			defer nc.Close()
+			hangUp := make(chan os.Signal, 1)
+			signal.Notify(hangUp, syscall.SIGHUP)
+			defer signal.Stop(hangUp)
 			return runProgram(c.Context(), programOptions{
-				Instance: s.Instance, WorkerName: s.Name, DSN: dsn, Keys: keys, Quotas: quotas, MaxConns: s.MaxConns, NATS: nc, NATSIdentity: s.NATSIdentity,
+				Instance: s.Instance, WorkerName: s.Name, DSN: dsn, Keys: keys, KeysNow: hangUp, Quotas: quotas, MaxConns: s.MaxConns, NATS: nc, NATSIdentity: s.NATSIdentity,
 				DockerHost: s.DockerHost, HTTPAddr: s.HTTPAddr, Concurrency: s.Concurrency,
 				TenantLimit: s.TenantLimit, StreamReplicas: s.StreamReplicas, Log: log,
 			})

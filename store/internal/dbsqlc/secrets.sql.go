@@ -40,6 +40,35 @@ func (q *Queries) SecretInsert(ctx context.Context, arg SecretInsertParams) erro
 	return err
 }
 
+const secretKeys = `-- name: SecretKeys :many
+SELECT key_id, count(*)::bigint AS secrets FROM secrets GROUP BY key_id ORDER BY key_id
+`
+
+type SecretKeysRow struct {
+	KeyID   string
+	Secrets int64
+}
+
+func (q *Queries) SecretKeys(ctx context.Context) ([]SecretKeysRow, error) {
+	rows, err := q.db.Query(ctx, secretKeys)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SecretKeysRow
+	for rows.Next() {
+		var i SecretKeysRow
+		if err := rows.Scan(&i.KeyID, &i.Secrets); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const secretList = `-- name: SecretList :many
 SELECT cluster_id, name, key_id, sealed, updated_at FROM secrets WHERE cluster_id = $1 ORDER BY name
 `
