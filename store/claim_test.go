@@ -104,6 +104,20 @@ func TestAnAttemptThatLostItsLeaseChangesNothing(t *testing.T) {
 	require.ErrorIs(t, db.Update(ctx, o.ID, &taken[0].Lease, succeed(old.StepID)), jobs.ErrLeaseLost, "a result counts once")
 }
 
+// A worker that lost its lease and claimed the step again is its owner still: only
+// the attempt tells the old result from the new one.
+func TestAnOldAttemptOfTheSameWorkerChangesNothing(t *testing.T) {
+	db, ctx := newDB(t), context.Background()
+	o, claimed := running(t, db.Store, "orders")
+	old := claimed[0].Lease
+	db.Exec(t, "UPDATE steps SET lease_until = now() - interval '1 s' WHERE id = $1", old.StepID)
+	taken, err := db.Claim(ctx, old.Owner, 10, steps, lease)
+	require.NoError(t, err)
+	require.Len(t, taken, 1)
+	require.ErrorIs(t, db.Update(ctx, o.ID, &old, succeed(old.StepID)), jobs.ErrLeaseLost)
+	require.NoError(t, db.Update(ctx, o.ID, &taken[0].Lease, succeed(old.StepID)))
+}
+
 // The lease is taken over after the rule has seen it and before its result is
 // written: only the guard of the UPDATE can tell.
 func TestALeaseTakenOverDuringTheRuleVoidsItsResult(t *testing.T) {
