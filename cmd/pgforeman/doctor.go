@@ -16,6 +16,7 @@ import (
 
 	"github.com/vcs-iaas/pgforeman/docker"
 	"github.com/vcs-iaas/pgforeman/jobs"
+	"github.com/vcs-iaas/pgforeman/jobs/client"
 	"github.com/vcs-iaas/pgforeman/store"
 )
 
@@ -128,7 +129,7 @@ func lookAtNATS(ctx context.Context, g *globals) []finding {
 	}
 	nc, err := nats.Connect(url, append(opts, nats.Timeout(5*time.Second))...)
 	if err != nil {
-		return []finding{{"nats", verdictFail, fmt.Sprintf("%s: %v", url, err), "start NATS (or pgforeman dev), or name the server with --server"}}
+		return []finding{{"nats", verdictFail, client.ConnectError(url, err).Error(), "start NATS (or pgforeman dev), or name the server with --server"}}
 	}
 	defer nc.Close()
 	found := []finding{{"nats", verdictOK, fmt.Sprintf("%s, version %s", nc.ConnectedUrlRedacted(), nc.ConnectedServerVersion()), ""}}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
+
+	"github.com/vcs-iaas/pgforeman/jobs/client"
 )
 
 // natsIdentity is how a connection proves who it is.
@@ -73,7 +75,7 @@ func connectWorker(url string, id natsIdentity, log zerolog.Logger) (*nats.Conn,
 		}))
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
-		return nil, withCode(exitNoConnection, fmt.Errorf("connect to NATS: %w", err))
+		return nil, withCode(exitNoConnection, client.ConnectError(url, err))
 	}
 	return nc, nil
 }

@@ -117,7 +117,7 @@ func Dial(ctx context.Context, o Options) (*nats.Conn, error) {
 	select {
 	case d := <-done:
 		if d.err != nil {
-			return nil, connectError(o.URL, d.err)
+			return nil, ConnectError(o.URL, d.err)
 		}
 		return d.nc, nil
 	case <-ctx.Done():
@@ -126,7 +126,7 @@ func Dial(ctx context.Context, o Options) (*nats.Conn, error) {
 				d.nc.Close()
 			}
 		}()
-		return nil, connectError(o.URL, ctx.Err())
+		return nil, ConnectError(o.URL, ctx.Err())
 	}
 }
 

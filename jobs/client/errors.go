@@ -26,26 +26,31 @@ var (
 	ErrRefused = errors.New("the NATS server does not allow it to this user")
 )
 
-// connectError says why there is no connection; never with what the URL holds
-// of a password.
-func connectError(server string, err error) error {
+// ConnectError says why there is no connection to a server or a list of them;
+// never with the user, password or token that the addresses may hold.
+func ConnectError(server string, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoServers):
-		return fmt.Errorf("%w at %s: nothing answers there; is pgforeman dev running, or is --server wrong?", ErrNoConnection, redact(server))
+		return fmt.Errorf("%w at %s: nothing answers there; is pgforeman dev running, or is --server wrong?", ErrNoConnection, Redact(server))
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrNkeysNotSupported):
-		return fmt.Errorf("%w at %s: it does not know this user; give the right --creds or --nkey", ErrNoConnection, redact(server))
+		return fmt.Errorf("%w at %s: it does not know this user; give the right --creds or --nkey", ErrNoConnection, Redact(server))
 	}
-	return fmt.Errorf("%w at %s: %w", ErrNoConnection, redact(server), err)
+	var inURL *url.Error // repeats the address
+	if errors.As(err, &inURL) {
+		err = inURL.Err
+	}
+	return fmt.Errorf("%w at %s: %w", ErrNoConnection, Redact(server), err)
 }
 
-// redact takes user and password out of a list of URLs.
-func redact(servers string) string {
+// Redact takes users, passwords and tokens out of a list of URLs.
+func Redact(servers string) string {
 	list := strings.Split(servers, ",")
 	for i, s := range list {
 		u, err := url.Parse(strings.TrimSpace(s))
 		switch {
 		case err == nil && u.User != nil:
-			list[i] = u.Redacted()
+			u.User = nil // a token stands where the user does
+			list[i] = u.String()
 		case err != nil:
 			list[i] = "(an address that is not a URL)"
 		}
