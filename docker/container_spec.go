@@ -39,6 +39,7 @@ type ContainerSpec struct {
 
 	Entrypoint []string // empty is the image's
 	Cmd        []string // empty is the image's
+	Health     []string // the command of the health check, as the Engine has it: CMD, program, arguments; empty is the image's
 	Env        []string // KEY=value
 	User       string   // empty is the image's
 
@@ -140,6 +141,9 @@ func (e *Engine) config(s ContainerSpec, hash string) *container.Config {
 	}
 	if c.Hostname == "" {
 		c.Hostname = s.Name
+	}
+	if len(s.Health) > 0 {
+		c.Healthcheck = &container.HealthConfig{Test: s.Health} // times and retries remain the image's
 	}
 	if s.StopTimeout > 0 {
 		seconds := wholeSeconds(s.StopTimeout)

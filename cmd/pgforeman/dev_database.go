@@ -63,6 +63,7 @@ func stateContainer(name string, s *devState) docker.ContainerSpec {
 	return docker.ContainerSpec{
 		Name: name, Image: docker.PatroniImage.Tag(), Hostname: "state", Network: name,
 		Entrypoint: []string{"/usr/bin/tini", "--", "/bin/sh", "-c", stateDatabaseScript},
+		Health:     []string{"CMD", "pg_isready", "-q", "-h", "/run/postgresql", "-U", "postgres"},
 		Mounts: []docker.VolumeMount{
 			{Volume: name + "-data", Target: "/data"},
 			{Volume: name + "-secret", Target: "/opt/secretpg"},
