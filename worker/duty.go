@@ -26,17 +26,42 @@ type Chore struct {
 type duty struct {
 	w      *Worker
 	chores []Chore
+	asides asides
+}
+
+// asideEvery is how often a foreman steps aside at most: messages of unknown
+// kinds must not keep a pool of workers from having one.
+const asideEvery = 5 * time.Minute
+
+// asides says when a foreman steps aside, so that a worker of a newer release
+// can take what this one does not know.
+type asides struct {
+	asked signal
+	last  time.Time
+}
+
+// due waits for d or until ctx ends; it tells whether to step aside now.
+func (a *asides) due(ctx context.Context, d time.Duration) bool {
+	if !a.asked.wait(ctx, d) || !a.last.IsZero() && time.Since(a.last) < asideEvery {
+		return false
+	}
+	a.last = time.Now()
+	return true
 }
 
 // run competes for the duty until ctx ends, and then gives it up at once. One
-// that was lost is not given up: it belongs to another by now, or runs out.
+// that was lost is not given up: it belongs to another by now, or runs out. One
+// who steps aside gives it up too, and lets the others look first.
 func (d *duty) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		sent := time.Now()
 		mine, err := d.take(ctx)
 		d.w.health.nats(d.w.nc)
 		if err == nil && mine {
-			d.hold(ctx, sent)
+			if aside := d.hold(ctx, sent); aside && ctx.Err() == nil {
+				d.giveUp(ctx)
+				pause(ctx, d.w.timing.Duty*3/2)
+			}
 			continue
 		}
 		pause(ctx, d.w.timing.Duty)
@@ -53,9 +78,9 @@ func (d *duty) take(ctx context.Context) (mine bool, err error) {
 	return mine, err
 }
 
-// hold runs the chores until the duty is lost or ctx ends. at is the moment
-// before it was taken.
-func (d *duty) hold(ctx context.Context, at time.Time) {
+// hold runs the chores until the duty is lost, ctx ends, or the worker steps
+// aside; it tells whether that was it. at is the moment before it was taken.
+func (d *duty) hold(ctx context.Context, at time.Time) (aside bool) {
 	d.w.log.Info().Msg("foreman duty taken")
 	chores, stop := context.WithCancel(ctx)
 	defer stop()
@@ -70,17 +95,22 @@ func (d *duty) hold(ctx context.Context, at time.Time) {
 			c.keep(chores, d.w.log)
 		}()
 	}
-	d.renew(chores, stop, fence)
+	aside = d.renew(chores, stop, fence)
 	running.Wait()
-	d.w.log.Info().Msg("foreman duty ended")
+	d.w.log.Info().Bool("aside", aside).Msg("foreman duty ended")
+	return aside
 }
 
-// renew renews the duty until its context ends.
-func (d *duty) renew(ctx context.Context, stop context.CancelFunc, fence *time.Timer) {
+// renew renews the duty until its context ends, or ends it to step aside.
+func (d *duty) renew(ctx context.Context, stop context.CancelFunc, fence *time.Timer) (aside bool) {
 	for {
-		pause(ctx, d.w.timing.Duty)
+		aside = d.asides.due(ctx, d.w.timing.Duty)
 		if ctx.Err() != nil {
-			return
+			return false
+		}
+		if aside {
+			stop()
+			return true
 		}
 		sent := time.Now()
 		mine, err := d.take(ctx)

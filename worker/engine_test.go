@@ -41,6 +41,7 @@ var engineTests = map[string]func(t *testing.T, w *world){
 	"share":             testShare,
 	"vanish":            testVanish,
 	"drain":             testDrain,
+	"upgrade":           testUpgrade,
 	"nats restart":      testNATSRestart,
 	"store away":        testStoreAway,
 }

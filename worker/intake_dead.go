@@ -48,10 +48,12 @@ func (in *intake) bury(ctx context.Context, msg jetstream.Msg, l letter) error {
 }
 
 // unknown leaves a message of an unknown kind or version to the other workers:
-// in a rolling upgrade one of them may know it. After some deliveries it is a
-// dead letter, which can be replayed when the workers know its kind.
+// in a rolling upgrade one of them may know it. As only the foreman takes in, it
+// steps aside. After some deliveries the message is a dead letter, which can be
+// replayed when the workers know its kind.
 func (in *intake) unknown(ctx context.Context, msg jetstream.Msg, req jobs.Request, u *jobs.UnknownKind) (verdict, time.Duration, error) {
 	if delivered(msg) < unknownTries {
+		in.w.aside.raise()
 		return later, in.w.timing.Unknown, nil
 	}
 	return ack, 0, in.bury(ctx, msg, letter{

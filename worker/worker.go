@@ -24,6 +24,7 @@ type Worker struct {
 	log    zerolog.Logger
 	rules  *rules
 	wakes  *wakes
+	aside  signal // asks the foreman to step aside
 	leases *leases
 	health *health
 }
@@ -43,6 +44,7 @@ func New(opt Options) (*Worker, error) {
 	log := opt.Log.With().Str("worker", opt.Name).Logger()
 	w := &Worker{opt: opt, timing: opt.Timing, store: opt.Store, nc: opt.NATS, js: js, log: log, rules: r}
 	w.health = newHealth(log)
+	w.aside = newSignal()
 	w.wakes = newWakes(opt.Name, opt.NATS, log)
 	w.leases = newLeases(opt.Store, opt.Name, opt.Timing, w.health)
 	return w, nil
@@ -68,7 +70,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	p := newPool(w)
 	var fetching, beating sync.WaitGroup
 	spawn(&fetching, func() { p.run(ctx, work) })
-	spawn(&fetching, func() { (&duty{w: w, chores: w.chores()}).run(ctx) })
+	spawn(&fetching, func() { (&duty{w: w, chores: w.chores(), asides: asides{asked: w.aside}}).run(ctx) })
 	spawn(&fetching, func() { w.hear(ctx) })
 	spawn(&beating, func() { w.leases.run(beats) })
 

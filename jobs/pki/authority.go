@@ -21,8 +21,10 @@ const (
 	AuthorityValidity = 10 * 365 * 24 * time.Hour
 	// CertificateValidity is how long a certificate lives when the request names no time.
 	CertificateValidity = 365 * 24 * time.Hour
-	// ClockSkew is how far before the moment of issue a certificate begins to be valid.
-	ClockSkew = time.Hour
+	// ClockSkew is how far before the moment of issue a certificate begins to be
+	// valid: who made it and who checks it may both have a clock that is wrong by
+	// hours, or by a time zone, one fast and the other slow.
+	ClockSkew = 24 * time.Hour
 )
 
 // ErrKeyMismatch says that a private key does not belong to its certificate.
