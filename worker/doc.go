@@ -49,9 +49,12 @@
 //	a good control request                    | its target changed            | ack  | of the target
 //	faults, a conflict, an unknown cluster, … | rejection                     | ack  | operation.rejected
 //	unreadable: nobody to tell                | dead letter                   | ack  | the dead letter
-//	an unknown kind or version                | none; after five deliveries a | nak  | the dead letter
+//	an unknown kind or version³               | none; after five deliveries a | nak  | the dead letter
 //	                                          | dead letter                   | ack  |
 //	any, while the database is away           | none                          | held | none
+//
+// ³ after each of them the foreman steps aside (at most every five minutes), so
+// that another worker, perhaps of a newer release, takes the message.
 //
 // # When things fail
 //
