@@ -41,6 +41,7 @@ type programOptions struct {
 	Concurrency    int
 	TenantLimit    int
 	StreamReplicas int
+	Grace          time.Duration // see worker.Options.Grace
 	Log            zerolog.Logger
 }
 
@@ -74,7 +75,7 @@ func runProgram(ctx context.Context, o programOptions) error {
 	w, err := worker.New(worker.Options{
 		Name: name, Instance: o.Instance, Concurrency: o.Concurrency, PerTenant: o.TenantLimit,
 		Kinds: catalogue.Kinds(), Steps: catalogue.Steps(), Store: withFailpointsStore(db), NATS: o.NATS, Replicas: o.StreamReplicas,
-		Log: o.Log, Retention: retention,
+		Log: o.Log, Retention: retention, Grace: o.Grace,
 		Chores: []worker.Chore{{Name: "keeper", Run: catalogue.Keeper}, {Name: "reaper", Run: catalogue.Reaper}},
 	})
 	if err != nil {

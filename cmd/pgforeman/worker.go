@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 	"github.com/spf13/cobra"
@@ -16,22 +17,23 @@ import (
 
 // workerSettings are the settings of "pgforeman worker", from the environment.
 type workerSettings struct {
-	NATSURL        string `env:"PGFOREMAN_NATS_URL,required"`
-	NATSCreds      string `env:"PGFOREMAN_NATS_CREDS"`
-	NATSNKey       string `env:"PGFOREMAN_NATS_NKEY_FILE"`
-	NATSCA         string `env:"PGFOREMAN_NATS_CA"`
-	NATSIdentity   bool   `env:"PGFOREMAN_NATS_IDENTITY" envDefault:"false"`
-	KeyFile        string `env:"PGFOREMAN_KEY_FILE,required"`
-	Instance       string `env:"PGFOREMAN_INSTANCE" envDefault:"default"`
-	Name           string `env:"PGFOREMAN_WORKER_NAME"`
-	Concurrency    int    `env:"PGFOREMAN_CONCURRENCY" envDefault:"16"`
-	TenantLimit    int    `env:"PGFOREMAN_TENANT_LIMIT" envDefault:"8"`
-	MaxConns       int    `env:"PGFOREMAN_DATABASE_CONNECTIONS" envDefault:"10"`
-	StreamReplicas int    `env:"PGFOREMAN_STREAM_REPLICAS" envDefault:"1"`
-	HTTPAddr       string `env:"PGFOREMAN_HTTP_ADDR" envDefault:"127.0.0.1:8480"`
-	DockerHost     string `env:"PGFOREMAN_DOCKER_HOST"`
-	LogLevel       string `env:"PGFOREMAN_LOG_LEVEL" envDefault:"info"`
-	MigrateAtStart bool   `env:"PGFOREMAN_MIGRATE" envDefault:"false"`
+	NATSURL        string        `env:"PGFOREMAN_NATS_URL,required"`
+	NATSCreds      string        `env:"PGFOREMAN_NATS_CREDS"`
+	NATSNKey       string        `env:"PGFOREMAN_NATS_NKEY_FILE"`
+	NATSCA         string        `env:"PGFOREMAN_NATS_CA"`
+	NATSIdentity   bool          `env:"PGFOREMAN_NATS_IDENTITY" envDefault:"false"`
+	KeyFile        string        `env:"PGFOREMAN_KEY_FILE,required"`
+	Instance       string        `env:"PGFOREMAN_INSTANCE" envDefault:"default"`
+	Name           string        `env:"PGFOREMAN_WORKER_NAME"`
+	Concurrency    int           `env:"PGFOREMAN_CONCURRENCY" envDefault:"16"`
+	TenantLimit    int           `env:"PGFOREMAN_TENANT_LIMIT" envDefault:"8"`
+	MaxConns       int           `env:"PGFOREMAN_DATABASE_CONNECTIONS" envDefault:"10"`
+	StreamReplicas int           `env:"PGFOREMAN_STREAM_REPLICAS" envDefault:"1"`
+	HTTPAddr       string        `env:"PGFOREMAN_HTTP_ADDR" envDefault:"127.0.0.1:8480"`
+	DockerHost     string        `env:"PGFOREMAN_DOCKER_HOST"`
+	Grace          time.Duration `env:"PGFOREMAN_GRACE" envDefault:"20s"`
+	LogLevel       string        `env:"PGFOREMAN_LOG_LEVEL" envDefault:"info"`
+	MigrateAtStart bool          `env:"PGFOREMAN_MIGRATE" envDefault:"false"`
 }
 
 // databaseSettings say where the state database is: one of the two.
@@ -62,8 +64,13 @@ Settings, from the environment:
   PGFOREMAN_KEY_FILE           key file (see: pgforeman key new); required
   PGFOREMAN_INSTANCE           marks all it makes on the Engine (default)
   PGFOREMAN_WORKER_NAME        its name (host name and process id)
-  PGFOREMAN_CONCURRENCY        steps at the same time (16)
-  PGFOREMAN_TENANT_LIMIT       a tenant's operations at the same time (8)
+  PGFOREMAN_CONCURRENCY        steps that this worker runs at the same time (16);
+                               an operation belongs to no worker, so this is the
+                               one limit of a worker
+  PGFOREMAN_TENANT_LIMIT       a tenant's operations at the same time, over all
+                               workers; give every worker the same (8)
+  PGFOREMAN_GRACE              how long running steps may go on after SIGTERM
+                               before they are handed over (20s)
   PGFOREMAN_STREAM_REPLICAS    replicas of the streams (1)
   PGFOREMAN_HTTP_ADDR          /healthz /readyz /metrics (127.0.0.1:8480)
   PGFOREMAN_DOCKER_HOST        Docker Engine (as DOCKER_HOST)
@@ -105,7 +112,7 @@ Settings, from the environment:
 			return runProgram(c.Context(), programOptions{
 				Instance: s.Instance, WorkerName: s.Name, DSN: dsn, Keys: keys, KeysNow: hangUp, Quotas: quotas, MaxConns: s.MaxConns, NATS: nc, NATSIdentity: s.NATSIdentity,
 				DockerHost: s.DockerHost, HTTPAddr: s.HTTPAddr, Concurrency: s.Concurrency,
-				TenantLimit: s.TenantLimit, StreamReplicas: s.StreamReplicas, Log: log,
+				TenantLimit: s.TenantLimit, StreamReplicas: s.StreamReplicas, Grace: s.Grace, Log: log,
 			})
 		},
 	}
