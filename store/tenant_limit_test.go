@@ -17,7 +17,7 @@ import (
 // back to the queue: the tenant never has more active ones than its limit, and
 // always as many when it has work. A small tenant is served in the first round.
 func TestATenantsLimitIsHard(t *testing.T) {
-	const workers, queued, limit, rounds = 10, 500, 8, 12
+	const workers, queued, limit, rounds = 10, 500, 8, 6
 	db, ctx := newDB(t), context.Background()
 	none(t, atOnce(5, func(part int) error {
 		for i := part; i < queued; i += 5 {
