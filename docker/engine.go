@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,8 @@ type Options struct {
 	Instance string
 	// Log gets what is not returned as an error: reconnects of Watch, replacements, twins removed.
 	Log zerolog.Logger
+	// Transport, when set, is put around every request to the Engine: the place of failure points.
+	Transport func(http.RoundTripper) http.RoundTripper
 }
 
 // Engine is a connection to one host's Docker Engine, on behalf of one pgforeman instance. It is safe for concurrent
@@ -51,6 +54,11 @@ func Open(o Options) (*Engine, error) {
 		opts = append(opts, client.WithHost(o.Host))
 	}
 	cli, err := client.NewClientWithOpts(opts...)
+	if err == nil && o.Transport != nil {
+		around := cli.HTTPClient()
+		around.Transport = o.Transport(around.Transport)
+		cli, err = client.NewClientWithOpts(append(opts, client.WithHTTPClient(around))...)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open docker engine: %w: %w (check DOCKER_HOST and the DOCKER_TLS settings)", ErrInvalid, err)
 	}

@@ -1,22 +1,21 @@
 package integration
 
 import (
-	"context"
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/vcs-iaas/pgforeman/jobs"
+	"github.com/vcs-iaas/pgforeman/store/storetest"
 )
 
 // buildFailpoints builds the program with its failure points compiled in.
@@ -33,163 +32,172 @@ var buildFailpoints = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-// life is a scenario in which the program may die at any moment: whatever it
-// waits for, it starts the program again when that is gone.
-type life struct {
-	name string
-	run  func(m *mortal, n int)
-}
-
-// lives are a creation with its deletion, and a cancelled creation.
-func lives() []life {
-	return []life{
-		{"create and delete", func(m *mortal, n int) {
-			create, remove, cluster := fmt.Sprintf("create-%d", n), fmt.Sprintf("delete-%d", n), fmt.Sprintf("c%d", n)
-			m.publish(create, jobs.ClusterCreate, cluster, map[string]any{"nodes": 1, "etcd_members": 1, "memory_mb": 256})
-			m.await(create, jobs.OperationSucceededEv)
-			require.Len(m.t, m.containers(cluster, ""), 3)
-			m.publish(remove, jobs.ClusterDelete, cluster, map[string]any{})
-			m.await(remove, jobs.OperationSucceededEv)
-			m.rest(cluster, create, remove)
-		}},
-		{"create and cancel", func(m *mortal, n int) {
-			create, cancel, cluster := fmt.Sprintf("create-%d", n), fmt.Sprintf("cancel-%d", n), fmt.Sprintf("c%d", n)
-			m.publish(create, jobs.ClusterCreate, cluster, map[string]any{"nodes": 1, "etcd_members": 1, "memory_mb": 256})
-			started := m.await(create, jobs.OperationStarted)
-			eventually(m.t, 2*time.Minute, "a container of the cluster", func() error {
-				m.live()
-				if len(m.containers(cluster, "")) == 0 {
-					return fmt.Errorf("none")
-				}
-				return nil
-			})
-			m.publish(cancel, jobs.OperationCancel, "", map[string]any{"operation_id": started.Data.OperationID})
-			m.await(create, jobs.OperationCancelledEv)
-			m.rest(cluster, create, cancel)
-		}},
-	}
-}
-
-// mortal is a program that may die, and its portal.
-type mortal struct {
-	*program
-	po *portal
-}
-
-// live starts the program again when it is gone.
-func (m *mortal) live() {
-	m.t.Helper()
-	select {
-	case <-m.exited:
-		m.restartWith()
-	default:
-	}
-}
-
-// publish publishes until JetStream has the request; the same id makes sure
-// that it is one.
-func (m *mortal) publish(id string, kind jobs.KindName, cluster string, data any) {
-	m.t.Helper()
-	body, err := json.Marshal(map[string]any{
-		"specversion": "1.0", "id": id, "source": "test/portal", "type": "pgforeman.v1." + string(kind), "subject": cluster, "data": data,
-	})
-	require.NoError(m.t, err)
-	eventually(m.t, 3*time.Minute, "the publication of "+id, func() error {
-		m.live()
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		defer cancel()
-		_, err := m.po.js.Publish(ctx, "pgforeman.v1.request."+m.po.tenant+"."+string(kind), body)
-		return err
-	})
-}
-
-// await waits for an event of a request; another end of it fails the test.
-func (m *mortal) await(id string, typ jobs.EventType) jobs.Event {
-	m.t.Helper()
-	var found jobs.Event
-	eventually(m.t, 5*time.Minute, string(typ)+" of "+id, func() error {
-		m.live()
-		last := "nothing told"
-		for _, e := range m.po.told(id) {
-			last = e.Type + ": " + e.Data.Message
-			switch e.Type {
-			case jobs.EventTypeName(typ):
-				found = e
-				return nil
-			case jobs.EventTypeName(jobs.OperationFailedEv), jobs.EventTypeName(jobs.OperationRejected):
-				m.t.Fatalf("%s ended otherwise: %s %+v", id, last, e.Data.Error)
-			}
-		}
-		return fmt.Errorf("last event: %s", last)
-	})
-	return found
-}
-
-// rest checks what must be when everything has come to rest.
-func (m *mortal) rest(cluster string, requests ...string) {
-	m.t.Helper()
-	eventually(m.t, time.Minute, "nothing of the cluster to be left", func() error {
-		m.live()
-		if left := leftoversOf(m.t, m.program, cluster); left != "" {
-			return fmt.Errorf("left: %s", left)
-		}
-		return nil
-	})
-	for _, id := range requests {
-		m.po.checkOrder(id)
-	}
-}
-
-// TestKilledAtEveryBoundary kills the program with SIGKILL before and after the
-// commits and side effects of operations on the real Engine, and lets it start
-// again: everything ends as if it had never died. A run without a kill counts
-// the boundaries; then a sample of them is taken, spread evenly, or all of them
-// with PGFOREMAN_CHAOS_KILLS=all (make chaos).
+// TestKilledAtEveryBoundary kills the worker with SIGKILL before and after the
+// commits and side effects of operations on the real Engine, and starts it
+// again: everything ends as if it had never died. Of each life a run without a
+// kill lists the boundaries, by name; then some of them are tried, several side
+// by side, each with a NATS server, a state database and an instance of its own.
+//
+//	PGFOREMAN_CHAOS_KILLS=all go test -run 'TestKilledAtEveryBoundary$' -timeout 3h -v ./integration    all of them (make chaos)
+//	PGFOREMAN_CHAOS_KILLS=20  …                                                                         so many of each life
+//	PGFOREMAN_CHAOS_KILLS=list …                                                                        list them, kill nothing
+//	PGFOREMAN_CHAOS_KILL='create and delete: before etcd enable etcd authentication' …                  this one
+//	PGFOREMAN_CHAOS_SIDE=3      so many side by side
+//	PGFOREMAN_CHAOS_BUDGET=30m  none is begun after so long
 func TestKilledAtEveryBoundary(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs Docker and minutes")
 	}
 	bin, err := buildFailpoints()
 	require.NoError(t, err)
-	p := startProgramOf(t, bin)
-	m := &mortal{p, openPortal(t, p, "acme")}
-	n := 0
-	for _, l := range lives() {
-		points := m.pass(l, n)
-		n++
-		t.Logf("%s: %d boundaries", l.name, len(points))
-		require.Greater(t, len(points), 20, "the failure points are not compiled in")
-		for _, at := range sample(len(points)) {
+	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(bin)) })
+	t.Cleanup(storetest.Stop)
+	checkList(t, bin)
+
+	sum := newKillSummary()
+	side := newSides(sideBySide())
+	if only := os.Getenv("PGFOREMAN_CHAOS_KILL"); only != "" {
+		killOf(t, only).run(t, bin, sum)
+	} else {
+		todo := chooseAll(t, countAll(t, bin, sum, side))
+		slices.SortStableFunc(todo, func(a, b kill) int { return cmp.Compare(a.alike(), b.alike()) })
+		for _, k := range todo {
+			side.do(func() {
+				if since := time.Since(sum.began); budget() > 0 && since > budget() {
+					sum.untried.Add(1)
+					return
+				}
+				k.run(t, bin, sum)
+			})
+		}
+	}
+	side.wait()
+	t.Log(sum.String())
+	require.LessOrEqualf(t, sum.missed()*20, sum.tried(), "more than one boundary in twenty was not met: they are not the same in every run")
+}
+
+// sides runs things side by side, so many at a time.
+type sides struct {
+	slots   chan struct{}
+	running sync.WaitGroup
+}
+
+func newSides(n int) *sides { return &sides{slots: make(chan struct{}, n)} }
+
+// do waits for a free slot and runs f in it.
+func (s *sides) do(f func()) {
+	s.slots <- struct{}{}
+	s.running.Go(func() {
+		defer func() { <-s.slots }()
+		f()
+	})
+}
+
+func (s *sides) wait() { s.running.Wait() }
+
+// budget is the time after which no more kills are begun; 0 for all of them.
+func budget() time.Duration {
+	d, _ := time.ParseDuration(os.Getenv("PGFOREMAN_CHAOS_BUDGET"))
+	return d
+}
+
+// checkList asks the program for its failure points: a method of the store that
+// neither has one nor only reads has been forgotten.
+func checkList(t *testing.T, bin string) {
+	t.Helper()
+	out, err := exec.Command(bin, "failpoints").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NotContains(t, string(out), "unknown ", "methods without a failure point; see cmd/pgforeman/failpoint_on.go")
+	require.Greater(t, strings.Count(string(out), "point "), 20, "the failure points are not compiled in:\n%s", out)
+}
+
+func sideBySide() int {
+	if n, err := strconv.Atoi(os.Getenv("PGFOREMAN_CHAOS_SIDE")); err == nil && n > 0 {
+		return n
+	}
+	return 3
+}
+
+// countAll runs every life without a kill.
+func countAll(t *testing.T, bin string, sum *killSummary, side *sides) []counted {
+	t.Helper()
+	all := make([]counted, len(lives()))
+	for i, l := range lives() {
+		side.do(func() {
+			t.Run(l.name, func(t *testing.T) {
+				began := time.Now()
+				passed, v := pass(t, bin, l)
+				sum.add(kill{life: l}, true, 0, v)
+				all[i] = counted{l, worthKilling(passed)}
+				t.Logf("%d boundaries, %d to die at, in %.1f s", len(passed), len(all[i].boundaries), time.Since(began).Seconds())
+				require.Greater(t, len(passed), 50)
+			})
+		})
+	}
+	side.wait()
+	return all
+}
+
+// kill is a life in which the worker dies at a boundary.
+type kill struct {
+	life life
+	at   string
+}
+
+func killOf(t *testing.T, text string) kill {
+	t.Helper()
+	name, at, _ := strings.Cut(text, ": ")
+	i := slices.IndexFunc(lives(), func(l life) bool { return l.name == name })
+	require.GreaterOrEqualf(t, i, 0, "PGFOREMAN_CHAOS_KILL=%q: want LIFE: BOUNDARY", text)
+	return kill{lives()[i], at}
+}
+
+// tries is how often a boundary is looked for: some come only with the right
+// timing, like a step's progress.
+const tries = 3
+
+func (k kill) run(t *testing.T, bin string, sum *killSummary) {
+	for range tries {
+		met := false
+		t.Run(k.life.name+": "+k.at, func(t *testing.T) {
 			began := time.Now()
-			passed := m.pass(l, n, "PGFOREMAN_FAILPOINT_KILL="+strconv.Itoa(at))
-			n++
-			t.Logf("%s: killed at %q, at rest after %.1f s", l.name, passed[len(passed)-1], time.Since(began).Seconds())
-			require.Len(t, passed, at, "the program did not die where it should")
+			var v *verdicts
+			var recovered time.Duration
+			defer func() { // also when it has failed
+				sum.add(k, met || t.Failed(), recovered, v)
+				if t.Failed() {
+					t.Logf("again: PGFOREMAN_CHAOS_KILL='%s: %s' go test -count 1 -v -run 'TestKilledAtEveryBoundary$' ./integration", k.life.name, k.at)
+				}
+			}()
+			m := startMortal(t, bin, "PGFOREMAN_FAILPOINT_KILL="+k.at)
+			v = m.liveThrough(k.life)
+			met, recovered = !m.died.IsZero(), m.recovered()
+			t.Logf("killed: %t, the work went on after %.1f s, at rest after %.1f s", met, recovered.Seconds(), time.Since(began).Seconds())
+		})
+		if met || t.Failed() {
+			return
 		}
 	}
 }
 
-// pass starts the program with an environment, runs a life, and gives the
-// boundaries that the first process passed.
-func (m *mortal) pass(l life, n int, env ...string) []string {
-	m.t.Helper()
-	log := filepath.Join(m.t.TempDir(), "points")
-	m.signal(syscall.SIGTERM)
-	m.restartWith(append(env, "PGFOREMAN_FAILPOINT_LOG="+log)...)
-	l.run(m, n)
+// pass lives a life without a kill and gives the boundaries.
+func pass(t *testing.T, bin string, l life) ([]string, *verdicts) {
+	t.Helper()
+	log := filepath.Join(t.TempDir(), "points")
+	m := startMortal(t, bin, "PGFOREMAN_FAILPOINT_LOG="+log)
+	v := m.liveThrough(l)
 	raw, err := os.ReadFile(log)
-	require.NoError(m.t, err)
-	return strings.Split(strings.TrimSpace(string(raw)), "\n")
+	require.NoError(t, err)
+	return strings.Split(strings.TrimSpace(string(raw)), "\n"), v
 }
 
-// sample picks boundaries: all of them, or two.
-func sample(passed int) []int {
-	if os.Getenv("PGFOREMAN_CHAOS_KILLS") == "all" {
-		all := make([]int, passed)
-		for i := range all {
-			all[i] = i + 1
-		}
-		return all
+// liveThrough lives a life and checks its end.
+func (m *mortal) liveThrough(l life) *verdicts {
+	m.t.Helper()
+	l.run(m)
+	v := checkAll(m, l)
+	for law, what := range v.violated {
+		m.t.Errorf("%s: %s", law, what)
 	}
-	return []int{max(passed/6, 1), passed / 2}
+	return v
 }

@@ -23,14 +23,21 @@ type portal struct {
 	js     jetstream.JetStream
 	tenant string
 
-	mu     sync.Mutex
-	events []jobs.Event
+	mu      sync.Mutex
+	events  []jobs.Event
+	arrived []time.Time // of each event
 }
 
 // openPortal connects and begins to read every event of the tenant.
 func openPortal(t *testing.T, p *program, tenant string) *portal {
 	t.Helper()
-	po := &portal{t: t, nc: p.connect(), tenant: tenant}
+	return openPortalOn(t, p.connect(), tenant)
+}
+
+// openPortalOn is openPortal on a connection.
+func openPortalOn(t *testing.T, nc *nats.Conn, tenant string) *portal {
+	t.Helper()
+	po := &portal{t: t, nc: nc, tenant: tenant}
 	js, err := jetstream.New(po.nc)
 	require.NoError(t, err)
 	po.js = js
@@ -48,6 +55,7 @@ func openPortal(t *testing.T, p *program, tenant string) *portal {
 		}
 		po.mu.Lock()
 		po.events = append(po.events, e)
+		po.arrived = append(po.arrived, time.Now())
 		po.mu.Unlock()
 	})
 	require.NoError(t, err)
@@ -86,6 +94,18 @@ func (po *portal) told(requestID string) []jobs.Event {
 		}
 	}
 	return of
+}
+
+// after is when the first event arrived after a moment; zero when none did.
+func (po *portal) after(moment time.Time) time.Time {
+	po.mu.Lock()
+	defer po.mu.Unlock()
+	for _, at := range po.arrived {
+		if at.After(moment) {
+			return at
+		}
+	}
+	return time.Time{}
 }
 
 // facts gives the events of a type read so far about a cluster.

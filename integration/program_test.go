@@ -45,7 +45,6 @@ type program struct {
 	httpAddr string
 	logFile  string
 	flags    []string // of dev, beside folder and addresses
-	env      []string // beside the test's own
 	cmd      *exec.Cmd
 	exited   chan struct{}
 }
@@ -99,7 +98,6 @@ func (p *program) start() {
 	require.NoError(p.t, err)
 	args := []string{"dev", "--state-dir", p.dir, "--nats-addr", p.natsAddr, "--http-addr", p.httpAddr}
 	p.cmd = exec.Command(p.bin, append(args, p.flags...)...)
-	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(p.t, p.cmd.Start())
@@ -125,14 +123,6 @@ func (p *program) start() {
 		}
 		return nil
 	})
-}
-
-// restartWith starts the program, which has ended, with an environment of its
-// own.
-func (p *program) restartWith(env ...string) {
-	p.t.Helper()
-	p.env = env
-	p.start()
 }
 
 // signal sends the process a signal and, for one that ends it, waits for its end.

@@ -3,50 +3,68 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"strconv"
-	"sync/atomic"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync"
 	"syscall"
-	"time"
 
-	"github.com/vcs-iaas/pgforeman/docker"
-	"github.com/vcs-iaas/pgforeman/jobs"
-	"github.com/vcs-iaas/pgforeman/jobs/cluster"
-	"github.com/vcs-iaas/pgforeman/worker"
+	"github.com/spf13/cobra"
 )
 
 // This build has failure points, for tests alone: one before and one after
-// every commit to the state database and every side effect on the Engine. They
-// are counted from the process's start.
+// every commit to the state database, every change on the Engine, in etcd,
+// Patroni and PostgreSQL, and every write to NATS that publishes or acks. A
+// point has a name, the same in every run of the same work:
 //
-//	PGFOREMAN_FAILPOINT_LOG=FILE  every point passed is written there, a line each
-//	PGFOREMAN_FAILPOINT_KILL=N    the process kills itself with SIGKILL at the Nth
+//	before docker POST /containers/create shop-etcd-1
+//	after store.Update cluster.create etcd.start shop-etcd-1 step.succeeded #2
+//
+// where #2 is the second of that name in this process.
+//
+//	PGFOREMAN_FAILPOINT_LOG=FILE   every point passed is written there, a line each
+//	PGFOREMAN_FAILPOINT_KILL=NAME  the process kills itself with SIGKILL there
+//
+// "pgforeman failpoints" lists where in the code they are.
 
 type failpoints struct {
-	passed atomic.Int64
-	kill   int64
+	kill string
+
+	mu     sync.Mutex
+	passed map[string]int
 	log    *os.File
 }
 
 var points = openFailpoints()
 
 func openFailpoints() *failpoints {
-	f := &failpoints{}
-	f.kill, _ = strconv.ParseInt(os.Getenv("PGFOREMAN_FAILPOINT_KILL"), 10, 64)
+	f := &failpoints{kill: os.Getenv("PGFOREMAN_FAILPOINT_KILL"), passed: map[string]int{}}
 	if path := os.Getenv("PGFOREMAN_FAILPOINT_LOG"); path != "" {
-		f.log, _ = os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			panic(err)
+		}
+		f.log = log
 	}
 	return f
 }
 
+// hit passes a point. The lock makes what is in the log the order in which they
+// were passed, and nothing is passed after the one that kills.
 func (f *failpoints) hit(when, what string) {
-	n := f.passed.Add(1)
-	if f.log != nil {
-		fmt.Fprintf(f.log, "%d %s %s\n", n, when, what)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := when + " " + what
+	f.passed[name]++
+	if n := f.passed[name]; n > 1 {
+		name = fmt.Sprintf("%s #%d", name, n)
 	}
-	if n == f.kill {
+	if f.log != nil {
+		fmt.Fprintln(f.log, name)
+	}
+	if name == f.kill {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way
 	}
@@ -61,82 +79,59 @@ func around[T any](what string, call func() (T, error)) (T, error) {
 }
 
 func aroundError(what string, call func() error) error {
-	_, err := around(what, func() (struct{}, error) { return struct{}{}, call() })
+	points.hit("before", what)
+	err := call()
+	points.hit("after", what)
 	return err
 }
 
-func withFailpointsStore(s worker.Store) worker.Store      { return failStore{s} }
-func withFailpointsEngine(e cluster.Engine) cluster.Engine { return failEngine{e} }
-func withFailpointsState(s cluster.State) cluster.State    { return failState{s} }
-
-type failStore struct{ worker.Store }
-
-func (s failStore) Admit(ctx context.Context, a worker.Admission) (worker.Admitted, error) {
-	return around("store.Admit", func() (worker.Admitted, error) { return s.Store.Admit(ctx, a) })
-}
-
-func (s failStore) Reject(ctx context.Context, r jobs.Request, e *jobs.Error) error {
-	return aroundError("store.Reject", func() error { return s.Store.Reject(ctx, r, e) })
-}
-
-func (s failStore) Update(ctx context.Context, id string, l *jobs.Lease, rule worker.Rule) error {
-	return aroundError("store.Update", func() error { return s.Store.Update(ctx, id, l, rule) })
-}
-
-func (s failStore) Claim(ctx context.Context, w string, limit int, steps []string, lease time.Duration) ([]jobs.Claimed, error) {
-	claimed, err := s.Store.Claim(ctx, w, limit, steps, lease)
-	if len(claimed) > 0 {
-		points.hit("after", "store.Claim")
+// failpointsParts wraps what the catalogue changes in etcd, Patroni and
+// PostgreSQL. The prefix in etcd has the cluster's id, another one every time.
+func failpointsParts() func(what string, change func() error) error {
+	return func(what string, change func() error) error {
+		if i := strings.Index(what, " /"); i > 0 {
+			what = what[:i]
+		}
+		return aroundError(what, change)
 	}
-	return claimed, err
 }
 
-func (s failStore) StartQueued(ctx context.Context, limit, perTenant int, start worker.Rule) (int, error) {
-	n, err := s.Store.StartQueued(ctx, limit, perTenant, start)
-	if n > 0 {
-		points.hit("after", "store.StartQueued")
+// failpointCommands is the list of where failure points are. Methods of the
+// store have them, or only read, or are not known: the test wants none of those.
+func failpointCommands() []*cobra.Command {
+	return []*cobra.Command{{
+		Use: "failpoints", Short: "List the failure points of this build", Args: cobra.NoArgs,
+		Run: func(c *cobra.Command, _ []string) {
+			for prefix, t := range map[string]reflect.Type{
+				"store": reflect.TypeOf(failStore{}), "state": reflect.TypeOf(failState{}),
+				"query": reflect.TypeOf(failQuery{}),
+			} {
+				for i := range t.NumMethod() {
+					m := t.Method(i)
+					fmt.Fprintln(c.OutOrStdout(), kindOfMethod(m), prefix+"."+m.Name)
+				}
+			}
+			for _, wire := range []string{"docker", "nats", "etcd", "patroni", "postgres"} {
+				fmt.Fprintln(c.OutOrStdout(), "point", wire)
+			}
+		},
+	}}
+}
+
+func kindOfMethod(m reflect.Method) string {
+	file, _ := runtime.FuncForPC(m.Func.Pointer()).FileLine(m.Func.Pointer())
+	switch {
+	case !strings.Contains(file, "autogenerated"): // written here, not promoted
+		return "point"
+	case onlyRead[m.Name]:
+		return "read"
 	}
-	return n, err
+	return "unknown"
 }
 
-func (s failStore) Published(ctx context.Context, ids []int64) error {
-	return aroundError("store.Published", func() error { return s.Store.Published(ctx, ids) })
-}
-
-type failEngine struct{ cluster.Engine }
-
-func (e failEngine) EnsureNetwork(ctx context.Context, n docker.NetworkSpec) (docker.Network, error) {
-	return around("engine.EnsureNetwork", func() (docker.Network, error) { return e.Engine.EnsureNetwork(ctx, n) })
-}
-
-func (e failEngine) EnsureVolume(ctx context.Context, v docker.VolumeSpec) (docker.Volume, error) {
-	return around("engine.EnsureVolume "+v.Name, func() (docker.Volume, error) { return e.Engine.EnsureVolume(ctx, v) })
-}
-
-func (e failEngine) EnsureContainer(ctx context.Context, c docker.ContainerSpec) (docker.Container, error) {
-	return around("engine.EnsureContainer "+c.Name, func() (docker.Container, error) { return e.Engine.EnsureContainer(ctx, c) })
-}
-
-func (e failEngine) Remove(ctx context.Context, inv docker.Inventory) error {
-	return aroundError("engine.Remove", func() error { return e.Engine.Remove(ctx, inv) })
-}
-
-type failState struct{ cluster.State }
-
-func (s failState) PutSecretsOnce(ctx context.Context, id string, secrets map[string][]byte) (map[string][]byte, error) {
-	return around("state.PutSecretsOnce", func() (map[string][]byte, error) { return s.State.PutSecretsOnce(ctx, id, secrets) })
-}
-
-func (s failState) AllocatePorts(ctx context.Context, id, host string, wants []jobs.PortWant, low, high int, avoid []int) (map[string]int, error) {
-	return around("state.AllocatePorts", func() (map[string]int, error) {
-		return s.State.AllocatePorts(ctx, id, host, wants, low, high, avoid)
-	})
-}
-
-func (s failState) ForgetCluster(ctx context.Context, id string) error {
-	return aroundError("state.ForgetCluster", func() error { return s.State.ForgetCluster(ctx, id) })
-}
-
-func (s failState) SaveNodes(ctx context.Context, id string, nodes []jobs.NodeRecord) error {
-	return aroundError("state.SaveNodes", func() error { return s.State.SaveNodes(ctx, id, nodes) })
+// onlyRead are the methods of the store that change nothing.
+var onlyRead = map[string]bool{
+	"DeadLetter": true, "Overdue": true, "NextWake": true, "Outbox": true, "Ping": true,
+	"ClusterByName": true, "Clusters": true, "Operation": true, "Operations": true, "DeadLetters": true, "AuditTrail": true,
+	"Cluster": true, "LiveClusters": true, "ClusterStates": true, "Secrets": true, "Nodes": true,
 }

@@ -65,6 +65,7 @@ func connectWorker(url string, id natsIdentity, log zerolog.Logger) (*nats.Conn,
 	if err != nil {
 		return nil, err
 	}
+	opts = append(opts, failpointsNATS()...)
 	opts = append(opts, nats.RetryOnFailedConnect(true),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			e := log.Warn().Err(err)

@@ -59,14 +59,14 @@ func runProgram(ctx context.Context, o programOptions) error {
 	}
 	defer db.Close()
 
-	engine, err := docker.Open(docker.Options{Host: o.DockerHost, Instance: o.Instance, Log: o.Log})
+	engine, err := docker.Open(docker.Options{Host: o.DockerHost, Instance: o.Instance, Log: o.Log, Transport: failpointsDocker()})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = engine.Close() }()
 
 	catalogue, err := cluster.New(cluster.Deps{
-		Engine: withFailpointsEngine(engine), State: withFailpointsState(db), Log: o.Log,
+		Engine: engine, State: withFailpointsState(db), Log: o.Log, Change: failpointsParts(),
 	})
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func runProgram(ctx context.Context, o programOptions) error {
 	})
 	part(func(ctx context.Context) error {
 		return query.Serve(ctx, query.Options{
-			NATS: o.NATS, Store: db, Inspector: catalogue, Vault: catalogue, Steps: catalogue.Steps(), Version: version,
+			NATS: o.NATS, Store: withFailpointsQuery(db), Inspector: catalogue, Vault: catalogue, Steps: catalogue.Steps(), Version: version,
 			TrustRequestInfo: o.NATSIdentity, Log: o.Log,
 		})
 	})

@@ -54,6 +54,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 no connection.`,
 	f.StringVar(&g.tenant, "tenant", fromEnv("PGFOREMAN_TENANT", "default"), "tenant to act for ($PGFOREMAN_TENANT)")
 	f.StringVarP(&g.output, "output", "o", "table", "output: table, or json for scripts")
 	root.AddCommand(commands(g)...)
+	root.AddCommand(failpointCommands()...)
 	usageErrors(root)
 	return root
 }

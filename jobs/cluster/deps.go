@@ -71,6 +71,9 @@ type Deps struct {
 	Log    zerolog.Logger
 	// Ports is the range to allocate from; zero means 25000–29999.
 	Ports PortRange
+	// Change, when set, is called around every change that is made in etcd,
+	// Patroni and PostgreSQL: the place of failure points.
+	Change func(what string, change func() error) error
 
 	// now and probe are replaced by tests.
 	now   func() time.Time
@@ -104,7 +107,7 @@ func New(d Deps) (*Catalogue, error) {
 		c.now = time.Now
 	}
 	if c.probe == nil {
-		c.probe = newDialer(d.Engine)
+		c.probe = newDialer(d.Engine, d.Change)
 	}
 	return c, nil
 }

@@ -17,14 +17,19 @@ import (
 // far more than a question.
 type dialer struct {
 	engine Engine
+	// change is called around whatever is more than a question.
+	change func(what string, change func() error) error
 	mu     sync.Mutex
 	kept   map[string]*kept // by cluster id and part
 }
 
 var _ probe = (*dialer)(nil)
 
-func newDialer(e Engine) *dialer {
-	return &dialer{engine: e, kept: map[string]*kept{}}
+func newDialer(e Engine, change func(what string, change func() error) error) *dialer {
+	if change == nil {
+		change = func(_ string, change func() error) error { return change() }
+	}
+	return &dialer{engine: e, change: change, kept: map[string]*kept{}}
 }
 
 // keepFor is how long an unused connection is kept.

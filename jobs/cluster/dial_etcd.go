@@ -65,6 +65,7 @@ func (d *dialer) etcdAuth(ctx context.Context, s site, k keys) error {
 		User:         etcdUser,
 		Password:     string(k[etcdPass]),
 		Prefix:       s.etcdPrefix(),
+		Around:       d.change,
 	})
 }
 
@@ -74,10 +75,14 @@ func (d *dialer) leader(ctx context.Context, s site, k keys) (etcd.Leader, error
 	})
 }
 
-func (d *dialer) revoke(ctx context.Context, s site, k keys, seen etcd.Leader) (bool, error) {
-	return ofEtcd(ctx, d, s, k, func(ctx context.Context, c *etcd.Client) (bool, error) {
-		return c.RevokeLeader(ctx, namespace, s.ID, seen)
+func (d *dialer) revoke(ctx context.Context, s site, k keys, seen etcd.Leader) (revoked bool, err error) {
+	err = d.change("etcd revoke the leader key", func() error {
+		revoked, err = ofEtcd(ctx, d, s, k, func(ctx context.Context, c *etcd.Client) (bool, error) {
+			return c.RevokeLeader(ctx, namespace, s.ID, seen)
+		})
+		return err
 	})
+	return revoked, err
 }
 
 // ofEtcd asks the cluster's etcd with Patroni's rights, which the cluster's keys

@@ -26,11 +26,13 @@ func (d *dialer) members(ctx context.Context, s site, k keys, node string) (patr
 
 func (d *dialer) settle(ctx context.Context, s site, k keys, node string) error {
 	pace := map[string]int{"loop_wait": patroni.DefaultTiming().LoopWait}
-	_, err := ofPatroni(ctx, d, s, k, node, func(ctx context.Context, c *patroni.Client) (struct{}, error) {
-		_, err := c.PatchConfig(ctx, pace)
-		return struct{}{}, err
+	return d.change("patroni settle", func() error {
+		_, err := ofPatroni(ctx, d, s, k, node, func(ctx context.Context, c *patroni.Client) (struct{}, error) {
+			_, err := c.PatchConfig(ctx, pace)
+			return struct{}{}, err
+		})
+		return err
 	})
-	return err
 }
 
 // ofPatroni asks one node's Patroni with the worker's certificate.

@@ -28,13 +28,15 @@ func (d *dialer) databases(ctx context.Context, s site, k keys, leader string) e
 		return err
 	}
 	for _, user := range s.users() {
-		if err := db.EnsureRole(ctx, user, string(k[passwordOf(user)])); err != nil {
+		err := d.change("postgres role "+user, func() error { return db.EnsureRole(ctx, user, string(k[passwordOf(user)])) })
+		if err != nil {
 			d.drop(name)
 			return err
 		}
 	}
 	for _, database := range s.databases() {
-		if err := db.EnsureDatabase(ctx, database.Name, database.Owner); err != nil {
+		err := d.change("postgres database "+database.Name, func() error { return db.EnsureDatabase(ctx, database.Name, database.Owner) })
+		if err != nil {
 			d.drop(name)
 			return err
 		}
@@ -100,8 +102,10 @@ func (d *dialer) answerer(ctx context.Context, s site, k keys, port int) (who an
 }
 
 func (d *dialer) write(ctx context.Context, s site, k keys, port int, token string) error {
-	return through(ctx, s, k, port, func(ctx context.Context, db *postgres.DB) error {
-		return db.WriteProbe(ctx, token)
+	return d.change("postgres probe", func() error {
+		return through(ctx, s, k, port, func(ctx context.Context, db *postgres.DB) error {
+			return db.WriteProbe(ctx, token)
+		})
 	})
 }
 

@@ -185,7 +185,7 @@ func failover(t *testing.T, engine *docker.Engine, state *world, b *bench) {
 	s, err := siteOf(b.cluster)
 	require.NoError(t, err)
 	k := keys(state.secrets)
-	d := newDialer(engine)
+	d := newDialer(engine, nil)
 	defer func() {
 		for name := range d.kept {
 			d.drop(name)

@@ -21,6 +21,8 @@ type Auth struct {
 	Password string
 	// Prefix ends in a slash, e.g. /pgforeman/3f2a/.
 	Prefix string
+	// Around, when set, is called around every change.
+	Around func(what string, change func() error) error
 }
 
 // EnsureAuth makes users and roles and switches authentication on, in an order
@@ -40,6 +42,10 @@ func EnsureAuth(ctx context.Context, members []Endpoint, want Auth) error {
 	}
 	defer func() { _ = client.Close() }()
 
+	around := want.Around
+	if around == nil {
+		around = func(_ string, change func() error) error { return change() }
+	}
 	enabled, err := client.authEnabled(ctx)
 	if err != nil {
 		return err
@@ -57,7 +63,7 @@ func EnsureAuth(ctx context.Context, members []Endpoint, want Auth) error {
 		{"grant etcd role " + want.User, grantRole(want.User, want.User)},
 		{"enable etcd authentication", enableAuth},
 	} {
-		if err := client.do(ctx, s.what, s.run); err != nil {
+		if err := around(s.what, func() error { return client.do(ctx, s.what, s.run) }); err != nil {
 			return err
 		}
 	}

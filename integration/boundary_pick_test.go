@@ -1,0 +1,114 @@
+package integration
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// counted is a life with its boundaries, in the order of a run without a kill.
+type counted struct {
+	life
+	boundaries []string
+}
+
+// chooseAll picks the kills of all lives.
+func chooseAll(t *testing.T, all []counted) []kill {
+	t.Helper()
+	var todo []kill
+	known := map[string]bool{}
+	for _, c := range all {
+		for _, at := range c.choose(t, known) {
+			todo = append(todo, kill{c.life, at})
+		}
+	}
+	return todo
+}
+
+// worthKilling leaves out what comes by the clock, again and again: of the
+// renewals of leases and of the duty the first two, of the keeper's looks the
+// first ten. Ports that are allocated are only read when they are asked for
+// again.
+func worthKilling(passed []string) []string {
+	limits := map[string]int{"store.Renew": 2, "store.TakeDuty": 2, "state.SaveNodes": 10, "state.AllocatePorts": 2}
+	return slices.DeleteFunc(slices.Clone(passed), func(name string) bool {
+		limit, some := limits[kindOf(name)]
+		return some && occurrence(name) > limit
+	})
+}
+
+var ordinal = regexp.MustCompile(` #(\d+)$`)
+
+// occurrence is the how manieth of its name a boundary is.
+func occurrence(name string) int {
+	if m := ordinal.FindStringSubmatch(name); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		return n
+	}
+	return 1
+}
+
+// kindOf is what a boundary is at, without what it is about: store.Update,
+// docker POST /containers/create, etcd, nats ack.
+func kindOf(name string) string {
+	words := strings.Fields(ordinal.ReplaceAllString(name, ""))
+	switch words = words[1:]; words[0] {
+	case "docker":
+		return strings.Join(words[:3], " ")
+	case "nats":
+		return strings.Join(words, " ")
+	case "add", "grant", "enable", "etcd":
+		return "etcd"
+	default:
+		return words[0]
+	}
+}
+
+// subjectOf is a boundary without its number.
+func subjectOf(name string) string { return ordinal.ReplaceAllString(name, "") }
+
+// choose picks boundaries: all of them; or the first of each name that no life
+// before has, and a sample of the others; or a few, spread evenly. known is what
+// was there before.
+func (c counted) choose(t *testing.T, known map[string]bool) []string {
+	some := 0
+	setting := os.Getenv("PGFOREMAN_CHAOS_KILLS")
+	switch {
+	case setting == "all" && c.every:
+		for _, b := range c.boundaries {
+			known[subjectOf(b)] = true
+		}
+		return c.boundaries
+	case setting == "all":
+		some = 20
+	case setting == "list":
+		t.Logf("%s:\n%s", c.name, strings.Join(c.boundaries, "\n"))
+		return nil
+	case setting != "":
+		some, _ = strconv.Atoi(setting)
+	default:
+		some = c.sample
+	}
+	var chosen []string
+	for i, b := range c.boundaries {
+		spread := some > 0 && i*some/len(c.boundaries) != (i+1)*some/len(c.boundaries)
+		if spread || setting == "all" && !known[subjectOf(b)] {
+			chosen = append(chosen, b)
+		}
+		known[subjectOf(b)] = true
+	}
+	return chosen
+}
+
+// alike sorts what is the same again, the relay's publishing of one more event,
+// behind what is not: with a budget the latter comes first.
+func (k kill) alike() int {
+	switch kindOf(k.at) {
+	case "nats event", "store.Published":
+		return occurrence(k.at) / 8
+	}
+	return 0
+}
