@@ -174,4 +174,4 @@ func rotateKeyFile(path, id string, place KeyPlace) (done bool, key string, err 
 	return true, key, replaceFile(path, held, after)
 }
 
-var errNoSuchKey = errors.New("it has no such key; `pgforeman key list` shows those that it has")
+var errNoSuchKey = errors.New("it has no such key; the first word of a line is a key's id")

@@ -47,7 +47,7 @@ func Status(ctx context.Context, dsn string) (Schema, error) {
 func withMigrations(ctx context.Context, dsn string, do func(*goose.Provider) error) (Schema, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return Schema{}, fmt.Errorf("read the state database's connection string: %w", err)
+		return Schema{}, dsnError(err)
 	}
 	db := stdlib.OpenDB(*cfg)
 	defer func() { _ = db.Close() }() // nothing is left to lose

@@ -55,7 +55,7 @@ type Store struct {
 func Open(ctx context.Context, o Options) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(o.DSN)
 	if err != nil {
-		return nil, fmt.Errorf("read the state database's connection string: %w", err)
+		return nil, dsnError(err)
 	}
 	if o.MaxConns == 0 {
 		o.MaxConns = 10
