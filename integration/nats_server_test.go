@@ -24,17 +24,28 @@ import (
 // natsDeployment is a NATS server that runs with the shipped configuration, and
 // with a second tenant made the way tenants.conf says: a copy of the block.
 type natsDeployment struct {
-	t    *testing.T
-	url  string
-	ca   []byte
-	keys map[string]nkeys.KeyPair // by the variable that has the public key
+	t     *testing.T
+	url   string
+	ca    []byte
+	store string                   // folder of the streams
+	keys  map[string]nkeys.KeyPair // by the variable that has the public key
 }
 
 func startNATSDeployment(t *testing.T) *natsDeployment {
 	t.Helper()
-	d := &natsDeployment{t: t, keys: map[string]nkeys.KeyPair{}}
+	return startNATSDeploymentWith(t, func(main string) string { return main })
+}
+
+// startNATSDeploymentWith starts one whose main part was edited.
+func startNATSDeploymentWith(t *testing.T, edit func(main string) string) *natsDeployment {
+	t.Helper()
 	dir := writeNATSConfig(t, func(tenants string) string { return tenants })
+	d := &natsDeployment{t: t, keys: map[string]nkeys.KeyPair{}, store: filepath.Join(dir, "store")}
 	d.setEnvironment(dir)
+	main := filepath.Join(dir, "nats-server.conf")
+	text, err := os.ReadFile(main)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(main, []byte(edit(string(text))), 0o600))
 
 	opts, err := server.ProcessConfigFile(filepath.Join(dir, "nats-server.conf"))
 	require.NoError(t, err)
