@@ -16,7 +16,7 @@ import (
 var (
 	// testName is a test as the documents name it, with a part of it or without:
 	// "TestEngine", "TestEngine/nats restart".
-	testName = regexp.MustCompile("^((?:Test|Fuzz|Benchmark)[A-Z]\\w*)(?:/(.+))?$")
+	testName = regexp.MustCompile(`^((?:Test|Fuzz|Benchmark)[A-Z]\w*)(?:/(.+))?$`)
 	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
 	quoted   = regexp.MustCompile("`([^`\n]+)`")
 	fileName = regexp.MustCompile(`^[\w./*{},-]+/[\w.*-]+\.(go|sql|md|conf|json|sh|yaml)$`)
