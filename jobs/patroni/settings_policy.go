@@ -15,6 +15,7 @@ const (
 	runsCode     = "it would run programs or load code on the nodes"
 	losesData    = "it can lose or damage data"
 	forDeveloper = "it is for developers of PostgreSQL"
+	tellsSecrets = "it would log the statements with which passwords are set"
 	inContainer  = "it depends on the container in which the node runs"
 )
 
@@ -39,6 +40,11 @@ var owned = map[string]string{
 	"log_destination": byLogging, "logging_collector": byLogging, "log_directory": byLogging, "log_filename": byLogging,
 	"log_file_mode": byLogging, "log_truncate_on_rotation": byLogging, "event_source": byLogging,
 	"log_line_prefix": byLogging,
+
+	// Patroni switches the other ways of logging statements off before it makes
+	// its roles (postgresql/bootstrap.py: create_or_update_role), not these.
+	"log_statement_stats": tellsSecrets, "log_parser_stats": tellsSecrets, "log_planner_stats": tellsSecrets,
+	"log_executor_stats": tellsSecrets, "log_transaction_sample_rate": tellsSecrets, "log_min_duration_sample": tellsSecrets,
 
 	"archive_command": runsCode, "restore_command": runsCode, "archive_cleanup_command": runsCode, "recovery_end_command": runsCode,
 	"archive_library": runsCode, "session_preload_libraries": runsCode, "local_preload_libraries": runsCode,
