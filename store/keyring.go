@@ -117,6 +117,12 @@ func (k *Keyring) First() string { return k.set.Load().first }
 // IDs are the ids of all keys, sorted.
 func (k *Keyring) IDs() []string { return slices.Sorted(maps.Keys(k.set.Load().keys)) }
 
+// has tells whether a key is among them.
+func (k *Keyring) has(id string) bool {
+	_, ok := k.set.Load().keys[id]
+	return ok
+}
+
 // identity is the associated data of a secret: a sealed value moved to another
 // row does not open.
 func identity(clusterID, name string) []byte { return []byte(clusterID + "\x00" + name) }

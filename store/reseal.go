@@ -69,3 +69,24 @@ func (s *Store) SealedWith(ctx context.Context) (map[string]int, error) {
 	}
 	return counts, nil
 }
+
+// MissingKeys counts the secrets that no key of the file opens, by the id of the
+// key that sealed them, and those that one does.
+func (s *Store) MissingKeys(ctx context.Context) (missing map[string]int, opens int, err error) {
+	if s.keys == nil {
+		return nil, 0, errNoKeyring
+	}
+	counts, err := s.SealedWith(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	missing = map[string]int{}
+	for id, n := range counts {
+		if s.keys.has(id) {
+			opens += n
+		} else {
+			missing[id] = n
+		}
+	}
+	return missing, opens, nil
+}

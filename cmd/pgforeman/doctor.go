@@ -172,13 +172,30 @@ func lookAtDatabase(ctx context.Context, _ *globals) []finding {
 	return []finding{{"state database", verdictOK, fmt.Sprintf("reachable, schema version %d", schema.Version), ""}}
 }
 
-func lookAtKey(context.Context, *globals) []finding {
+func lookAtKey(ctx context.Context, _ *globals) []finding {
 	path := os.Getenv("PGFOREMAN_KEY_FILE")
 	if path == "" {
 		return []finding{{"key file", verdictSkipped, "PGFOREMAN_KEY_FILE is not set", ""}}
 	}
-	if _, err := store.OpenKeyring(path); err != nil {
+	keys, err := store.OpenKeyring(path)
+	if err != nil {
 		return []finding{{"key file", verdictFail, err.Error(), "make one: pgforeman key new > key && chmod 400 key"}}
 	}
-	return []finding{{"key file", verdictOK, path, ""}}
+	dsn, err := readDatabaseSettings()
+	if err != nil {
+		return []finding{{"key file", verdictOK, path, ""}}
+	}
+	db, err := store.Open(ctx, store.Options{DSN: dsn, Keyring: keys, MaxConns: 1})
+	if err != nil {
+		return []finding{{"key file", verdictOK, path, ""}}
+	}
+	defer db.Close()
+	missing, opens, err := db.MissingKeys(ctx)
+	if err != nil { // lookAtDatabase says why
+		return []finding{{"key file", verdictWarn, path + ", not compared with the state database", "see the state database above"}}
+	}
+	if fault := keyFault(missing, opens); fault != nil {
+		return []finding{{"key file", verdictFail, fault.Error(), "copy the key file from a worker that works, or put the line of the missing key back"}}
+	}
+	return []finding{{"key file", verdictOK, fmt.Sprintf("%s opens all %d secrets", path, opens), ""}}
 }

@@ -58,6 +58,9 @@ func runProgram(ctx context.Context, o programOptions) error {
 		return err
 	}
 	defer db.Close()
+	if err := checkKeys(ctx, db, o.Log); err != nil {
+		return err
+	}
 
 	engine, err := docker.Open(docker.Options{Host: o.DockerHost, Instance: o.Instance, Log: o.Log, Transport: failpointsDocker()})
 	if err != nil {
@@ -105,6 +108,9 @@ func runProgram(ctx context.Context, o programOptions) error {
 				return
 			}
 			o.Log.Info().Str("key", o.Keys.First()).Strs("keys", o.Keys.IDs()).Msg("key file read")
+			if err := checkKeys(ctx, db, o.Log); err != nil {
+				o.Log.Error().Err(err).Msg("no secret opens")
+			}
 		})
 		return nil
 	})
