@@ -72,13 +72,20 @@ SELECT id FROM operations
 WHERE state IN ('running', 'undoing') AND deadline IS NOT NULL AND deadline < now()
 ORDER BY deadline LIMIT sqlc.arg(max)::int;
 
--- name: OperationPrune :execrows
--- An operation whose dead letter is open waits for a person, however long.
-DELETE FROM operations WHERE id IN (
-    SELECT o.id FROM operations o
-    WHERE o.finished_at < now() - @age::interval
-      AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.operation_id = o.id AND d.state = 'open')
-    ORDER BY o.finished_at LIMIT sqlc.arg(max)::int);
+-- name: OperationPrune :one
+-- An operation whose dead letter is open waits for a person, however long. Its
+-- request's id is remembered.
+WITH over AS (
+    DELETE FROM operations WHERE id IN (
+        SELECT o.id FROM operations o
+        WHERE o.finished_at < now() - @age::interval
+          AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.operation_id = o.id AND d.state = 'open')
+        ORDER BY o.finished_at LIMIT sqlc.arg(max)::int)
+    RETURNING tenant, request_id, request_hash
+), remembered AS (
+    INSERT INTO past_requests (tenant, request_id, request_hash) SELECT * FROM over ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM over;
 
 -- name: RequestInsert :exec
 INSERT INTO requests (operation_id, subject, header, body) VALUES (@operation_id, @subject, @header, @body);

@@ -62,8 +62,9 @@ func cleaned(req jobs.Request) jobs.Request {
 	return req
 }
 
-// seen tells whether the request was admitted or rejected before. The same id
-// with other content is a conflict.
+// seen tells whether the request was admitted or rejected before, however long
+// ago: what was pruned gives no operation. The same id with other content is a
+// conflict.
 func seen(ctx context.Context, q *dbsqlc.Queries, req jobs.Request) (bool, jobs.Operation, error) {
 	conflict := &jobs.Error{Code: jobs.CodeConflict, Message: fmt.Sprintf(
 		"the request id %q was used before for a request with other content; send this one under an id of its own", req.ID)}
@@ -77,7 +78,7 @@ func seen(ctx context.Context, q *dbsqlc.Queries, req jobs.Request) (bool, jobs.
 	case !errors.Is(err, pgx.ErrNoRows):
 		return false, jobs.Operation{}, err
 	}
-	hashes, err := q.RejectionHashes(ctx, dbsqlc.RejectionHashesParams{Tenant: req.Tenant, RequestID: req.ID})
+	hashes, err := q.PastRequestHashes(ctx, dbsqlc.PastRequestHashesParams{Tenant: req.Tenant, RequestID: req.ID})
 	switch {
 	case err != nil:
 		return false, jobs.Operation{}, err

@@ -54,8 +54,8 @@ func (s *Store) GiveUpDuty(ctx context.Context, name, worker string) error {
 
 // Prune removes finished operations, settled dead letters, deleted clusters and
 // rejections that ended before the age, at most batch of each; it returns how
-// many. A failed operation stays while its dead letter is open, the audit stays
-// for good.
+// many. A failed operation stays while its dead letter is open; the audit and the
+// ids of requests stay for good.
 func (s *Store) Prune(ctx context.Context, age time.Duration, batch int) (int, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()

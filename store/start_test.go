@@ -191,6 +191,38 @@ func TestPruneRemovesWhatIsOverAndOld(t *testing.T) {
 	require.Equal(t, 6, steps)
 }
 
+// An id names its request for ever: long after its operation, or its rejection,
+// was pruned, a copy of the message is not carried out again.
+func TestAPrunedRequestIsNotDoneAgain(t *testing.T) {
+	db, ctx := newDB(t), context.Background()
+	o, _ := running(t, db.Store, "orders")
+	require.NoError(t, db.Update(ctx, o.ID, nil, func(s *jobs.Snapshot) error {
+		s.Cluster.State = jobs.ClusterDeleted
+		return end(jobs.OperationSucceeded)(s)
+	}))
+	bad := creation("acme", "bad", "bad")
+	require.NoError(t, db.Reject(ctx, bad.Request, &jobs.Error{Code: jobs.CodeInvalid}))
+	db.Exec(t, "UPDATE operations SET finished_at = finished_at - interval '2 h'")
+	db.Exec(t, "UPDATE rejections SET rejected_at = rejected_at - interval '2 h'")
+	n, err := db.Prune(ctx, time.Hour, 100)
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+
+	for _, again := range []jobs.Admission{creation("acme", o.RequestID, "orders"), bad} {
+		admitted, err := db.Admit(ctx, again)
+		require.NoError(t, err)
+		require.True(t, admitted.Duplicate, again.Request.ID)
+	}
+	other := creation("acme", o.RequestID, "other")
+	_, err = db.Admit(ctx, other)
+	var refusal *jobs.Error
+	require.ErrorAs(t, err, &refusal)
+	require.Equal(t, jobs.CodeConflict, refusal.Code)
+	admitted, err := db.Admit(ctx, creation("rival", o.RequestID, "orders"))
+	require.NoError(t, err)
+	require.False(t, admitted.Duplicate, "another tenant's ids are its own")
+}
+
 func TestNothingIsReadAcrossTenants(t *testing.T) {
 	db, ctx := newDB(t), context.Background()
 	o, _ := running(t, db.Store, "orders")

@@ -16,6 +16,7 @@ type sweep struct {
 const (
 	overdueBatch = 100
 	pruneBatch   = 500
+	pruneBatches = 20
 )
 
 func (s *sweep) run(ctx context.Context) error {
@@ -52,12 +53,14 @@ func (s *sweep) pass(ctx context.Context) error {
 	return s.prune(ctx)
 }
 
-// prune removes what is older than the retention, in batches, once an hour.
+// prune removes what is older than the retention: a few batches a sweep, so that
+// a long backlog keeps nothing else waiting, until there is no more, then an hour
+// later again.
 func (s *sweep) prune(ctx context.Context) error {
 	if s.w.opt.Retention <= 0 || time.Now().Before(s.nextPrune) {
 		return nil
 	}
-	for {
+	for range pruneBatches {
 		n := 0
 		err := within(ctx, 10*s.w.timing.Statement, func(ctx context.Context) (err error) {
 			n, err = s.w.store.Prune(ctx, s.w.opt.Retention, pruneBatch)
@@ -71,4 +74,5 @@ func (s *sweep) prune(ctx context.Context) error {
 			return nil
 		}
 	}
+	return nil
 }

@@ -97,6 +97,12 @@ type Outbox struct {
 	CreatedAt time.Time
 }
 
+type PastRequest struct {
+	Tenant      string
+	RequestID   string
+	RequestHash string
+}
+
 type Port struct {
 	Host      string
 	Port      int32

@@ -374,12 +374,18 @@ func (q *Queries) OperationOverdue(ctx context.Context, max int32) ([]string, er
 	return items, nil
 }
 
-const operationPrune = `-- name: OperationPrune :execrows
-DELETE FROM operations WHERE id IN (
-    SELECT o.id FROM operations o
-    WHERE o.finished_at < now() - $1::interval
-      AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.operation_id = o.id AND d.state = 'open')
-    ORDER BY o.finished_at LIMIT $2::int)
+const operationPrune = `-- name: OperationPrune :one
+WITH over AS (
+    DELETE FROM operations WHERE id IN (
+        SELECT o.id FROM operations o
+        WHERE o.finished_at < now() - $1::interval
+          AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.operation_id = o.id AND d.state = 'open')
+        ORDER BY o.finished_at LIMIT $2::int)
+    RETURNING tenant, request_id, request_hash
+), remembered AS (
+    INSERT INTO past_requests (tenant, request_id, request_hash) SELECT tenant, request_id, request_hash FROM over ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM over
 `
 
 type OperationPruneParams struct {
@@ -387,13 +393,13 @@ type OperationPruneParams struct {
 	Max int32
 }
 
-// An operation whose dead letter is open waits for a person, however long.
+// An operation whose dead letter is open waits for a person, however long. Its
+// request's id is remembered.
 func (q *Queries) OperationPrune(ctx context.Context, arg OperationPruneParams) (int64, error) {
-	result, err := q.db.Exec(ctx, operationPrune, arg.Age, arg.Max)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	row := q.db.QueryRow(ctx, operationPrune, arg.Age, arg.Max)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const operationStartable = `-- name: OperationStartable :many

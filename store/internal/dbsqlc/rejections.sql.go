@@ -11,35 +11,6 @@ import (
 	"time"
 )
 
-const rejectionHashes = `-- name: RejectionHashes :many
-SELECT request_hash FROM rejections WHERE tenant = $1 AND request_id = $2
-`
-
-type RejectionHashesParams struct {
-	Tenant    string
-	RequestID string
-}
-
-func (q *Queries) RejectionHashes(ctx context.Context, arg RejectionHashesParams) ([]string, error) {
-	rows, err := q.db.Query(ctx, rejectionHashes, arg.Tenant, arg.RequestID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var request_hash string
-		if err := rows.Scan(&request_hash); err != nil {
-			return nil, err
-		}
-		items = append(items, request_hash)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const rejectionInsert = `-- name: RejectionInsert :execrows
 INSERT INTO rejections (tenant, request_id, request_hash, kind, cluster, error)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -70,10 +41,16 @@ func (q *Queries) RejectionInsert(ctx context.Context, arg RejectionInsertParams
 	return result.RowsAffected(), nil
 }
 
-const rejectionPrune = `-- name: RejectionPrune :execrows
-DELETE FROM rejections WHERE (tenant, request_id, request_hash) IN (
-    SELECT r.tenant, r.request_id, r.request_hash FROM rejections r WHERE r.rejected_at < now() - $1::interval
-    ORDER BY r.rejected_at LIMIT $2::int)
+const rejectionPrune = `-- name: RejectionPrune :one
+WITH over AS (
+    DELETE FROM rejections WHERE (tenant, request_id, request_hash) IN (
+        SELECT r.tenant, r.request_id, r.request_hash FROM rejections r WHERE r.rejected_at < now() - $1::interval
+        ORDER BY r.rejected_at LIMIT $2::int)
+    RETURNING tenant, request_id, request_hash
+), remembered AS (
+    INSERT INTO past_requests (tenant, request_id, request_hash) SELECT tenant, request_id, request_hash FROM over ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM over
 `
 
 type RejectionPruneParams struct {
@@ -82,9 +59,8 @@ type RejectionPruneParams struct {
 }
 
 func (q *Queries) RejectionPrune(ctx context.Context, arg RejectionPruneParams) (int64, error) {
-	result, err := q.db.Exec(ctx, rejectionPrune, arg.Age, arg.Max)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	row := q.db.QueryRow(ctx, rejectionPrune, arg.Age, arg.Max)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
