@@ -123,11 +123,9 @@ func (a *attempt) execute(ctx context.Context) (end ended) {
 	return end
 }
 
+// timeout is how long the step may go on without progress.
 func (a *attempt) timeout() time.Duration {
-	if a.typ.Timeout > 0 {
-		return a.typ.Timeout
-	}
-	return defaultTimeout
+	return or(a.w.opt.StallLimit, or(a.typ.Timeout, defaultTimeout))
 }
 
 // progress tells what is new. An attempt that is no longer wanted learns it

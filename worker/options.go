@@ -37,6 +37,8 @@ type Options struct {
 	Chores []Chore
 	// Retention is how long finished operations are kept; 0 keeps them.
 	Retention time.Duration
+	// StallLimit, when set, is every step's timeout in place of its own.
+	StallLimit time.Duration
 	// Grace is how long steps may go on when the worker is told to stop; 20 s
 	// when 0.
 	Grace time.Duration

@@ -13,9 +13,13 @@ import (
 	"github.com/vcs-iaas/pgforeman/jobs"
 )
 
-// requestsMaxAge is how long requests stay in their stream after they were
-// taken in, for people to look at; the state database is the truth.
-const requestsMaxAge = 7 * 24 * time.Hour
+// How long messages stay in their streams, for people and portals to look at. The
+// state database is the truth: an open dead letter waits there for however long.
+const (
+	requestsMaxAge = 7 * 24 * time.Hour
+	eventsMaxAge   = 30 * 24 * time.Hour
+	deadMaxAge     = 365 * 24 * time.Hour
+)
 
 // StreamError says how a stream that exists differs from what pgforeman needs.
 type StreamError struct {
@@ -45,8 +49,9 @@ func Streams(replicas int) []jetstream.StreamConfig {
 	requests.MaxAge = requestsMaxAge
 	events := stream(jobs.StreamEvents, "event", "what pgforeman tells")
 	events.Duplicates = 15 * time.Minute
-	events.MaxAge = 30 * 24 * time.Hour
+	events.MaxAge = eventsMaxAge
 	dead := stream(jobs.StreamDead, "dead", "dead letters of pgforeman")
+	dead.MaxAge = deadMaxAge
 	return []jetstream.StreamConfig{requests, events, dead}
 }
 

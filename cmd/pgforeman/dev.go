@@ -36,7 +36,7 @@ database as a container, one worker, HTTP. What it keeps is below --state-dir
 (the state database's data in a Docker volume). It may be stopped or killed at
 any time and goes on where it was; clusters run on meanwhile. Several run side
 by side with other folders and addresses. It listens on loopback only.
-` + quotaHelp,
+` + paceHelp + quotaHelp,
 		Example: `  pgforeman dev                       # in the foreground, Ctrl-C stops it
   pgforeman dev --detach              # in the background
   pgforeman dev stop                  # stops it; clusters keep running
@@ -67,6 +67,10 @@ func runDev(ctx context.Context, o *devOptions, out io.Writer) error {
 		return err
 	}
 	quotas, err := readQuotas()
+	if err != nil {
+		return err
+	}
+	pace, err := readPace()
 	if err != nil {
 		return err
 	}
@@ -118,7 +122,7 @@ func runDev(ctx context.Context, o *devOptions, out io.Writer) error {
 	_, _ = fmt.Fprintf(out, "pgforeman dev: NATS at %s, HTTP at http://%s, state in %s\n  try: %s\n",
 		ns.ClientURL(), o.httpAddr, state.Dir, createHint(o.natsAddr))
 	return runProgram(ctx, programOptions{
-		Instance: state.Instance, DSN: dsn, Keys: keys, Quotas: quotas, NATS: nc, HTTPAddr: o.httpAddr, Log: log,
+		Instance: state.Instance, DSN: dsn, Keys: keys, Quotas: quotas, NATS: nc, HTTPAddr: o.httpAddr, Pace: pace, Log: log,
 	})
 }
 

@@ -22,9 +22,6 @@ import (
 	"github.com/vcs-iaas/pgforeman/worker/query"
 )
 
-// retention is how long finished operations are kept.
-const retention = 90 * 24 * time.Hour
-
 // programOptions are what a worker's process is made of.
 type programOptions struct {
 	Instance       string
@@ -42,6 +39,7 @@ type programOptions struct {
 	TenantLimit    int
 	StreamReplicas int
 	Grace          time.Duration // see worker.Options.Grace
+	Pace           paceSettings
 	Log            zerolog.Logger
 }
 
@@ -78,7 +76,7 @@ func runProgram(ctx context.Context, o programOptions) error {
 	w, err := worker.New(worker.Options{
 		Name: name, Instance: o.Instance, Concurrency: o.Concurrency, PerTenant: o.TenantLimit,
 		Kinds: catalogue.Kinds(), Steps: catalogue.Steps(), Store: withFailpointsStore(db), NATS: o.NATS, Replicas: o.StreamReplicas,
-		Log: o.Log, Retention: retention, Grace: o.Grace,
+		Log: o.Log, Retention: o.Pace.Retention, StallLimit: o.Pace.StallLimit, Grace: o.Grace,
 		Chores: []worker.Chore{{Name: "keeper", Run: catalogue.Keeper}, {Name: "reaper", Run: catalogue.Reaper}},
 	})
 	if err != nil {

@@ -76,7 +76,7 @@ Settings, from the environment:
   PGFOREMAN_DOCKER_HOST        Docker Engine (as DOCKER_HOST)
   PGFOREMAN_LOG_LEVEL          trace, debug, info, warn, error (info)
   PGFOREMAN_MIGRATE            bring the schema up to date at start (false)
-` + quotaHelp,
+` + paceHelp + quotaHelp,
 		Example: "  pgforeman key new > key && chmod 400 key\n  PGFOREMAN_NATS_URL=nats://… PGFOREMAN_DATABASE_URL=postgres://… PGFOREMAN_KEY_FILE=key pgforeman worker",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -85,6 +85,10 @@ Settings, from the environment:
 				return err
 			}
 			quotas, err := readQuotas()
+			if err != nil {
+				return err
+			}
+			pace, err := readPace()
 			if err != nil {
 				return err
 			}
@@ -112,7 +116,7 @@ Settings, from the environment:
 			return runProgram(c.Context(), programOptions{
 				Instance: s.Instance, WorkerName: s.Name, DSN: dsn, Keys: keys, KeysNow: hangUp, Quotas: quotas, MaxConns: s.MaxConns, NATS: nc, NATSIdentity: s.NATSIdentity,
 				DockerHost: s.DockerHost, HTTPAddr: s.HTTPAddr, Concurrency: s.Concurrency,
-				TenantLimit: s.TenantLimit, StreamReplicas: s.StreamReplicas, Grace: s.Grace, Log: log,
+				TenantLimit: s.TenantLimit, StreamReplicas: s.StreamReplicas, Grace: s.Grace, Pace: pace, Log: log,
 			})
 		},
 	}

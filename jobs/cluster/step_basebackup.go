@@ -14,12 +14,14 @@ import (
 
 // basebackup waits until a replica has its copy and asks the leader for changes.
 // Patroni makes the copy, and begins again when it fails, for ever; the step's
-// timeout counts from the last byte.
+// timeout counts from the last byte. A copy that stood still three times in a row
+// is a person's to look at.
 func (c *Catalogue) basebackup() jobs.StepType {
 	return jobs.StepType{
 		Name:    stepBasebackup,
 		Title:   "copy the data to",
 		Timeout: 5 * time.Minute,
+		Retry:   jobs.Retry{Attempts: 3},
 		Weight:  8,
 		Run: func(ctx context.Context, a *jobs.Attempt) (jobs.Result, error) {
 			s, k, err := c.open(ctx, a)
