@@ -20,9 +20,10 @@ type StepType struct {
 	Run   func(ctx context.Context, a *Attempt) (Result, error)
 	// Undo removes what Run made; nil when there is nothing to undo.
 	Undo func(ctx context.Context, a *Attempt) error
-	// Timeout bounds one attempt that makes no progress: every call of
-	// Attempt.Progress that says something new moves the deadline. 0 means
-	// two minutes.
+	// Timeout bounds one attempt that makes no progress: a call of
+	// Attempt.Progress moves the deadline when it counts more as done than any
+	// before, or has a message without a count that was not said before. 0
+	// means two minutes.
 	Timeout time.Duration
 	Retry   Retry
 	// Weight is the step's share of the operation's percent; 0 means 1.
@@ -51,8 +52,8 @@ type Attempt struct {
 }
 
 // Progress reports how far the step is. The last report is what people see when
-// the step takes long, fails or is stuck; one that says something new moves the
-// attempt's deadline.
+// the step takes long, fails or is stuck; one that says that it has come further
+// moves the attempt's deadline (see StepType.Timeout).
 func (a *Attempt) Progress(o Observation) {
 	if a.Report != nil {
 		a.Report(o)

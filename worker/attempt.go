@@ -75,7 +75,9 @@ func (a *attempt) supervise(ctx context.Context, stop context.CancelCauseFunc) e
 		case end := <-done:
 			return end
 		case <-a.tell.news:
-			stall.Reset(a.timeout())
+			if a.tell.moves() {
+				stall.Reset(a.timeout())
+			}
 			tell.Reset(a.tell.due())
 		case <-tell.C:
 			a.progress(ctx, stop)

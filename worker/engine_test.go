@@ -18,6 +18,7 @@ var engineTests = map[string]func(t *testing.T, w *world){
 	"retries":           testRetries,
 	"snoozes":           testSnoozes,
 	"stalls":            testStalls,
+	"goes in circles":   testGoesInCircles,
 	"progress":          testProgress,
 	"panics":            testPanics,
 	"permanent":         testPermanent,
@@ -153,6 +154,26 @@ func testStalls(t *testing.T, w *world) {
 	require.Equal(t, "15 of 15", d.Observation.Message)
 	require.Contains(t, d.Advice, "dead replay "+op.ID)
 	inOrder(t, w.events("r1", jobs.OperationFailedEv))
+}
+
+// testGoesInCircles has a step report something else all the time and come no
+// further, as a copy that fails again and again: it is ended all the same.
+func testGoesInCircles(t *testing.T, w *world) {
+	w.timeout = time.Second
+	w.retry.Attempts = 1
+	w.on("alpha", func(ctx context.Context, a *jobs.Attempt) (jobs.Result, error) {
+		for i := 0; ctx.Err() == nil; i++ {
+			a.Progress(jobs.Observation{Message: fmt.Sprintf("copied %d of 10", i%5), Done: int64(i % 5), Total: 10, Unit: "bytes"})
+			a.Progress(jobs.Observation{Message: "the copy failed"})
+			pause(ctx, 50*time.Millisecond)
+		}
+		return jobs.Result{}, ctx.Err()
+	})
+	w.start("one")
+	w.send(jobs.ClusterCreate, "r1", "orders", stages("alpha"))
+	op := w.ends("r1", jobs.OperationFailed)
+	require.Equal(t, jobs.CodeStepTimeout, op.Error.Code)
+	require.Contains(t, op.Error.Message, "no progress for 1s; last seen: ")
 }
 
 func testProgress(t *testing.T, w *world) {
