@@ -100,20 +100,20 @@ func startedNode(p *program, node string) string {
 	return name
 }
 
-// tries is how often a step of an operation was begun.
-type tries struct {
+// runs is how often a step of an operation was begun.
+type runs struct {
 	number int
 	done   bool
 }
 
 // attemptsOf gives the attempts of each step of a request's operation.
-func attemptsOf(p *program, requestID string) map[string]tries {
+func attemptsOf(p *program, requestID string) map[string]runs {
 	p.t.Helper()
 	var op jobs.OperationView
 	p.json(&op, "operation", "show", requestID, "--tenant", "acme")
-	out := map[string]tries{}
+	out := map[string]runs{}
 	for _, s := range op.Steps {
-		out[s.Name+" "+s.Node] = tries{s.Attempt, s.State == string(jobs.StepSucceeded)}
+		out[s.Name+" "+s.Node] = runs{s.Attempt, s.State == string(jobs.StepSucceeded)}
 	}
 	return out
 }
