@@ -33,6 +33,10 @@ WHERE tenant = @tenant
   AND (@state::text = '' OR state = @state)
 ORDER BY arrival DESC LIMIT sqlc.arg(max)::int;
 
+-- name: OperationStateOf :one
+-- Of an operation on the cluster.
+SELECT state FROM operations WHERE id = @id AND cluster_id = @cluster_id::uuid;
+
 -- name: OperationUpdate :batchone
 UPDATE operations SET state = @state, undo = @undo, stage = @stage, percent = @percent, seq = @seq,
     replays = @replays, error = sqlc.narg(error), deadline = sqlc.narg(deadline),

@@ -17,6 +17,9 @@ SELECT * FROM secrets WHERE key_id <> @key_id ORDER BY cluster_id, name LIMIT sq
 UPDATE secrets SET key_id = @key_id, sealed = @sealed, updated_at = now()
 WHERE cluster_id = @cluster_id AND name = @name;
 
+-- name: SecretDeletePrefix :exec
+DELETE FROM secrets WHERE cluster_id = @cluster_id AND starts_with(name, @prefix::text);
+
 -- name: SecretDelete :exec
 DELETE FROM secrets WHERE cluster_id = @cluster_id;
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -47,21 +48,12 @@ func (s *Store) PutSecretsOnce(ctx context.Context, clusterID string, secrets ma
 // not named stay as they are. jobs.ErrNotFound as in PutSecretsOnce.
 func (s *Store) ReplaceSecrets(ctx context.Context, clusterID string, secrets map[string][]byte) error {
 	return s.withSecrets(ctx, clusterID, func(ctx context.Context, q *dbsqlc.Queries) error {
-		for _, name := range slices.Sorted(maps.Keys(secrets)) {
-			keyID, sealed, err := s.keys.seal(clusterID, name, secrets[name])
-			if err != nil {
-				return err
-			}
-			p := dbsqlc.SecretReplaceParams{ClusterID: clusterID, Name: name, KeyID: keyID, Sealed: sealed}
-			if err := q.SecretReplace(ctx, p); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.replace(ctx, q, clusterID, "", secrets)
 	})
 }
 
-// Secrets gives all secrets of a cluster by name; none is an empty map.
+// Secrets gives all secrets of a cluster by name, without those that are only
+// staged; none is an empty map.
 func (s *Store) Secrets(ctx context.Context, clusterID string) (map[string][]byte, error) {
 	if s.keys == nil {
 		return nil, errNoKeyring
@@ -72,6 +64,7 @@ func (s *Store) Secrets(ctx context.Context, clusterID string) (map[string][]byt
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	all, err := s.openAll(ctx, s.q, clusterID)
+	maps.DeleteFunc(all, func(name string, _ []byte) bool { return strings.HasPrefix(name, stagedPrefix) })
 	return all, translate("read the secrets of cluster "+clusterID, err)
 }
 

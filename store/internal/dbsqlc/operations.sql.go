@@ -451,6 +451,23 @@ func (q *Queries) OperationStartable(ctx context.Context, arg OperationStartable
 	return items, nil
 }
 
+const operationStateOf = `-- name: OperationStateOf :one
+SELECT state FROM operations WHERE id = $1 AND cluster_id = $2::uuid
+`
+
+type OperationStateOfParams struct {
+	ID        string
+	ClusterID string
+}
+
+// Of an operation on the cluster.
+func (q *Queries) OperationStateOf(ctx context.Context, arg OperationStateOfParams) (string, error) {
+	row := q.db.QueryRow(ctx, operationStateOf, arg.ID, arg.ClusterID)
+	var state string
+	err := row.Scan(&state)
+	return state, err
+}
+
 const requestGet = `-- name: RequestGet :one
 SELECT operation_id, subject, header, body FROM requests WHERE operation_id = $1
 `

@@ -18,6 +18,20 @@ func (q *Queries) SecretDelete(ctx context.Context, clusterID string) error {
 	return err
 }
 
+const secretDeletePrefix = `-- name: SecretDeletePrefix :exec
+DELETE FROM secrets WHERE cluster_id = $1 AND starts_with(name, $2::text)
+`
+
+type SecretDeletePrefixParams struct {
+	ClusterID string
+	Prefix    string
+}
+
+func (q *Queries) SecretDeletePrefix(ctx context.Context, arg SecretDeletePrefixParams) error {
+	_, err := q.db.Exec(ctx, secretDeletePrefix, arg.ClusterID, arg.Prefix)
+	return err
+}
+
 const secretInsert = `-- name: SecretInsert :exec
 INSERT INTO secrets (cluster_id, name, key_id, sealed) VALUES ($1, $2, $3, $4)
 ON CONFLICT (cluster_id, name) DO NOTHING
