@@ -10,6 +10,7 @@ type KindName string
 const (
 	ClusterCreate    KindName = "cluster.create"
 	ClusterDelete    KindName = "cluster.delete"
+	ClusterRotate    KindName = "cluster.rotate"
 	OperationCancel  KindName = "operation.cancel"
 	OperationReplay  KindName = "operation.replay"
 	OperationDiscard KindName = "operation.discard"
@@ -35,6 +36,9 @@ type Kind struct {
 	Target Target
 	// Title is what the kind does, for people: "create a cluster".
 	Title string
+	// Revocable says that a cancel may turn it back after it has begun, because
+	// undoing it leaves a cluster that works. What makes a cluster always is.
+	Revocable bool
 	// Decode reads a request's data strictly and gives the specification in
 	// canonical form, defaults filled in. Every fault is told at once, as Faults.
 	Decode func(req Request) (json.RawMessage, error)

@@ -162,6 +162,11 @@ func (r *rules) makesCluster(op *jobs.Operation) bool {
 	return k.Target == jobs.NewCluster
 }
 
+// revocable tells whether the operation can be turned back after it has begun.
+func (r *rules) revocable(op *jobs.Operation) bool {
+	return r.makesCluster(op) || r.kinds[op.Kind].Revocable
+}
+
 // policy is what the engine itself reads of a specification.
 type policy struct {
 	OnFailure      string `json:"on_failure"`

@@ -102,7 +102,7 @@ func (r *rules) deadLetter(s *jobs.Snapshot) *jobs.DeadLetter {
 		OperationID: op.ID, RequestID: op.RequestID, Tenant: op.Tenant, Kind: op.Kind, Cluster: op.Cluster,
 		State: jobs.DeadOpen, Error: op.Error,
 		Reason: r.sentence(op) + " failed: " + op.Error.Message,
-		Advice: advice(op, rolledBack(s)),
+		Advice: advice(op, rolledBack(s), r.makesCluster(op)),
 	}
 	if found := culprit(s); found != nil {
 		st := *found
@@ -139,12 +139,15 @@ func culprit(s *jobs.Snapshot) *jobs.StepRecord {
 	return nil
 }
 
-func advice(op *jobs.Operation, rolledBack bool) string {
+func advice(op *jobs.Operation, rolledBack, makesCluster bool) string {
 	if rolledBack {
 		return fmt.Sprintf("Everything that it made was rolled back. Mend the cause and replay it from the beginning (pgforeman dead replay %s), or discard it (pgforeman dead discard %s).", op.ID, op.ID)
 	}
 	if op.Undo != "" {
 		return fmt.Sprintf("What it made could not be removed. Mend the cause, then replay it (pgforeman dead replay %s) to go on removing.", op.ID)
+	}
+	if !makesCluster {
+		return fmt.Sprintf("What it did so far is kept. Mend the cause and replay it from the failed step (pgforeman dead replay %s), or discard it (pgforeman dead discard %s), which does not remove the cluster.", op.ID, op.ID)
 	}
 	return fmt.Sprintf("What it made so far is kept. Mend the cause and replay it from the failed step (pgforeman dead replay %s), or discard it and remove what it made (pgforeman dead discard %s).", op.ID, op.ID)
 }

@@ -129,3 +129,52 @@ func TestSentences(t *testing.T) {
 	require.Equal(t, `create a cluster "orders" failed at "do alpha orders-1" (stage 1 of 2): Docker does not answer. `+s.Dead.Advice, last.Message)
 	require.Equal(t, 2, len(s.Dead.Attempts))
 }
+
+// TestUndoingOnAClusterLeavesTheCluster: an operation that did not make the
+// cluster leaves its record alone, however it ends, so that the keeper goes on.
+func TestUndoingOnAClusterLeavesTheCluster(t *testing.T) {
+	r := testRules(t)
+	for name, turn := range map[string]func(*testing.T, *jobs.Snapshot){
+		"cancelled": func(t *testing.T, s *jobs.Snapshot) {
+			t.Helper()
+			require.NoError(t, r.cancel("")(s), "its kind is revocable")
+		},
+		"discarded": func(t *testing.T, s *jobs.Snapshot) {
+			t.Helper()
+			s.Operation.Error = &jobs.Error{Code: jobs.CodeStepFailed, Message: "so"}
+			s.Steps[1].State = jobs.StepFailed
+			r.settle(s)
+			require.Equal(t, jobs.OperationFailed, s.Operation.State)
+			require.Equal(t, jobs.ClusterReady, s.Cluster.State, "a failed one, too")
+			require.Contains(t, s.Dead.Advice, "does not remove the cluster")
+			require.NoError(t, r.discard("")(s))
+			require.NoError(t, r.start(s))
+		},
+	} {
+		s := snapshot(jobs.ClusterRotate, jobs.StepSucceeded, jobs.StepReady, jobs.StepPending)
+		s.Cluster.State = jobs.ClusterReady
+		turn(t, s)
+		require.Equal(t, jobs.OperationUndoing, s.Operation.State, name)
+		for s.Operation.State == jobs.OperationUndoing {
+			for _, st := range s.Steps {
+				if st.State == jobs.StepReady {
+					require.True(t, st.Undoing)
+					st.State = jobs.StepRunning
+					st.Attempt++
+					require.NoError(t, r.finish(jobs.Lease{StepID: st.ID, Attempt: st.Attempt}, outcome{ending: endSucceeded})(s))
+				}
+			}
+		}
+		require.Equal(t, jobs.OperationCancelled, s.Operation.State, name)
+		require.Equal(t, jobs.ClusterReady, s.Cluster.State, name)
+		require.Nil(t, s.Cluster.DeletedAt)
+		require.Contains(t, s.Events[len(s.Events)-1].Message, "the cluster stays as it is")
+		for _, e := range s.Events {
+			require.NotEqual(t, jobs.ClusterDeletedEv, e.Type)
+		}
+	}
+	s := snapshot(jobs.ClusterDelete, jobs.StepRunning)
+	var e *jobs.Error
+	require.ErrorAs(t, r.cancel("")(s), &e)
+	require.Equal(t, jobs.CodeTooLate, e.Code, "a deletion cannot be turned back")
+}

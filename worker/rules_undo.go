@@ -94,11 +94,16 @@ func (r *rules) endUndo(s *jobs.Snapshot) {
 	}
 	op.State = jobs.OperationCancelled
 	finished(s)
-	s.Tell(jobs.EventDraft{Type: jobs.OperationCancelledEv, Error: op.Error, Message: r.sentence(op) + ": cancelled, what was made is removed"})
+	message := ": cancelled, what was made is removed"
+	if !r.makesCluster(op) {
+		message = ": cancelled, the cluster stays as it is"
+	}
+	s.Tell(jobs.EventDraft{Type: jobs.OperationCancelledEv, Error: op.Error, Message: r.sentence(op) + message})
 }
 
 // cancel is the rule of operation.cancel. Queued operations end at once. Of the
-// running only those that make something new can be turned back.
+// running only those that make something new, or whose kind is revocable, can be
+// turned back.
 func (r *rules) cancel(reason string) Rule {
 	return func(s *jobs.Snapshot) error {
 		op := s.Operation
@@ -126,7 +131,7 @@ func (r *rules) cancellable(op *jobs.Operation) error {
 	case op.Undo != "":
 		return &jobs.Error{Code: jobs.CodeTooLate,
 			Message: fmt.Sprintf("operation %s is already being undone (%s)", op.ID, op.Undo)}
-	case op.StartedAt != nil && !r.makesCluster(op):
+	case op.StartedAt != nil && !r.revocable(op):
 		return &jobs.Error{Code: jobs.CodeTooLate,
 			Message: fmt.Sprintf("%s has begun and cannot be turned back; let operation %s finish", op.Kind, op.ID)}
 	default:

@@ -121,6 +121,7 @@ func testKinds() []jobs.Kind {
 	return []jobs.Kind{
 		{Name: jobs.ClusterCreate, Target: jobs.NewCluster, Title: "create a cluster", Decode: decode, Plan: plan},
 		{Name: jobs.ClusterDelete, Target: jobs.ExistingCluster, Title: "delete a cluster", Decode: decode, Plan: plan},
+		{Name: jobs.ClusterRotate, Target: jobs.ExistingCluster, Title: "rotate", Revocable: true, Decode: decode, Plan: plan},
 	}
 }
 
