@@ -55,6 +55,8 @@ type NodeView struct {
 type StatusView struct {
 	ClusterView
 	Parts []PartStatus `json:"parts"`
+	// CertificatesExpireAt is when the first of the cluster's certificates ends.
+	CertificatesExpireAt *time.Time `json:"certificates_expire_at,omitempty"`
 	// Trouble says, a sentence each, what is not as it should be.
 	Trouble []string `json:"trouble,omitempty"`
 }

@@ -45,6 +45,12 @@ type DeleteSpec struct {
 	Name string `json:"name,omitempty"` // the cluster's, when the CloudEvents subject is empty
 }
 
+// RotateSpec is the data of cluster.rotate. It has to ask for something.
+type RotateSpec struct {
+	Name         string `json:"name,omitempty"` // the cluster's, when the CloudEvents subject is empty
+	Certificates bool   `json:"certificates"`   // new keys and certificates for every part, of the same authority
+}
+
 // ControlSpec is the data of operation.cancel, operation.replay and
 // operation.discard. One of the two names the target; replay and discard take
 // either, cancel an operation.

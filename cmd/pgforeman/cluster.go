@@ -15,10 +15,10 @@ func newClusterCommand(g *globals) *cobra.Command { return clusterCommand(newFro
 
 // clusterCommand is "pgforeman cluster" and all below it.
 func clusterCommand(f *front) *cobra.Command {
-	c := &cobra.Command{Use: "cluster", Short: "Create, look at and delete clusters"}
+	c := &cobra.Command{Use: "cluster", Short: "Create, look at, look after and delete clusters"}
 	c.AddCommand(
 		clusterCreateCommand(f), clusterListCommand(f), clusterShowCommand(f), clusterStatusCommand(f),
-		clusterCredentialsCommand(f), clusterDeleteCommand(f),
+		clusterCredentialsCommand(f), clusterRotateCommand(f), clusterDeleteCommand(f),
 	)
 	return c
 }

@@ -199,3 +199,21 @@ func TestDelete(t *testing.T) {
 	require.Equal(t, "cluster orders is deleted\n", must(t, p, "cluster", "delete", "orders", "--yes"))
 	require.Equal(t, jobs.ClusterDelete, p.published[0].Kind)
 }
+
+func TestRotate(t *testing.T) {
+	p := answering()
+	r := run(t, p, "cluster", "rotate", "orders")
+	require.Equal(t, exitUsage, r.code, "it has to say what to rotate")
+	require.Contains(t, r.stderr, "--certificates")
+	require.Empty(t, p.published)
+
+	p.watch = func(client.Target) ([]jobs.Event, error) {
+		done := &recording{kind: jobs.ClusterRotate}
+		return done.tell(jobs.OperationSucceededEv, "done", at(100)).events, nil
+	}
+	require.Equal(t, "cluster orders has new certificates\n", must(t, p, "cluster", "rotate", "orders", "--certificates"))
+	sent, err := json.Marshal(p.published[0].Data)
+	require.NoError(t, err)
+	require.Equal(t, jobs.ClusterRotate, p.published[0].Kind)
+	require.JSONEq(t, `{"certificates": true}`, string(sent))
+}

@@ -106,7 +106,11 @@ func drawStatus(out io.Writer, s jobs.StatusView) error {
 			p.ClientAddr, p.Streaming, p.SentLSN, p.WriteLSN, p.FlushLSN, p.ReplayLSN, p.SyncState, p.Receiver, p.SenderHost)
 	}
 	w := &strings.Builder{}
-	fmt.Fprintln(w, fields(headOf(s.ClusterView)))
+	head := headOf(s.ClusterView)
+	if s.CertificatesExpireAt != nil {
+		head = append(head, []string{"certificates", "until " + stamp(*s.CertificatesExpireAt)})
+	}
+	fmt.Fprintln(w, fields(head))
 	for _, t := range []*table{nodes, others} {
 		if len(t.rows) > 0 {
 			fmt.Fprintln(w)

@@ -133,5 +133,5 @@ func kindOfMethod(m reflect.Method) string {
 var onlyRead = map[string]bool{
 	"DeadLetter": true, "Overdue": true, "NextWake": true, "Outbox": true, "Ping": true,
 	"ClusterByName": true, "Clusters": true, "Operation": true, "Operations": true, "DeadLetters": true, "AuditTrail": true,
-	"Cluster": true, "LiveClusters": true, "ClusterStates": true, "Secrets": true, "Nodes": true,
+	"Cluster": true, "LiveClusters": true, "ClusterStates": true, "Secrets": true, "StagedSecrets": true, "Nodes": true,
 }

@@ -146,6 +146,22 @@ func (s failState) PutSecretsOnce(ctx context.Context, id string, secrets map[st
 	return around("state.PutSecretsOnce", func() (map[string][]byte, error) { return s.State.PutSecretsOnce(ctx, id, secrets) })
 }
 
+func (s failState) StageSecrets(ctx context.Context, id, op string, secrets map[string][]byte) (map[string][]byte, error) {
+	return around("state.StageSecrets", func() (map[string][]byte, error) { return s.State.StageSecrets(ctx, id, op, secrets) })
+}
+
+func (s failState) AdoptSecrets(ctx context.Context, id, op string) error {
+	return aroundError("state.AdoptSecrets", func() error { return s.State.AdoptSecrets(ctx, id, op) })
+}
+
+func (s failState) DropStagedSecrets(ctx context.Context, id, op string) error {
+	return aroundError("state.DropStagedSecrets", func() error { return s.State.DropStagedSecrets(ctx, id, op) })
+}
+
+func (s failState) Admit(ctx context.Context, a jobs.Admission) (jobs.Admitted, error) {
+	return around("state.Admit", func() (jobs.Admitted, error) { return s.State.Admit(ctx, a) })
+}
+
 func (s failState) AllocatePorts(ctx context.Context, id, host string, wants []jobs.PortWant, low, high int, avoid []int) (map[string]int, error) {
 	return around("state.AllocatePorts", func() (map[string]int, error) {
 		return s.State.AllocatePorts(ctx, id, host, wants, low, high, avoid)

@@ -22,16 +22,18 @@ type answers struct {
 	w  *world
 	mu sync.Mutex
 
-	key     string // the leader key
-	rev     int64
-	turn    int
-	tokens  map[string]bool
-	made    []string // databases were made on these
-	settled bool
-	revoked []string
-	copies  []postgres.Basebackup
-	lagging map[string]bool // nodes that run and do not stream
-	role    string          // of replicas; empty is sync_standby
+	key       string // the leader key
+	rev       int64
+	turn      int
+	tokens    map[string]bool
+	made      []string // databases were made on these
+	settled   bool
+	revoked   []string
+	installed []string // parts that were given a certificate, in order
+	stubborn  string   // a part that does not take its certificate
+	copies    []postgres.Basebackup
+	lagging   map[string]bool // nodes that run and do not stream
+	role      string          // of replicas; empty is sync_standby
 }
 
 func newAnswers(w *world) *answers {
@@ -119,6 +121,30 @@ func (p *answers) members(ctx context.Context, s site, k keys, node string) (pat
 }
 
 func (p *answers) settle(context.Context, site, keys, string) error { p.settled = true; return nil }
+
+// install exchanges the files of a container; a part that is stubborn keeps
+// working with what it has.
+func (p *answers) install(ctx context.Context, s site, k keys, of part) error {
+	p.mu.Lock()
+	p.installed = append(p.installed, of.name)
+	p.mu.Unlock()
+	if p.stubborn == of.name {
+		return nil
+	}
+	return p.w.PutFiles(ctx, s.container(of.name), s.certificateFiles(k, of))
+}
+
+// served are the files that a container has, once it runs.
+func (p *answers) served(_ context.Context, s site, _ keys, of part) ([]string, error) {
+	if !p.runs(s, of.name) {
+		return nil, errSilent
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	spec := p.w.containers[s.container(of.name)].spec
+	serial, err := keys{certOf(of.name): fileOf(spec, "node.pem")}.serial(of.name)
+	return []string{serial}, err
+}
 
 func (p *answers) replication(_ context.Context, s site, _ keys, leader string) ([]postgres.Standby, error) {
 	if !p.runs(s, leader) {

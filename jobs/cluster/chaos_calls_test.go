@@ -40,6 +40,16 @@ func (e gatedEngine) StartContainer(ctx context.Context, name string) error {
 	return call0(ctx, e.w, "engine.StartContainer", func(ctx context.Context) error { return e.w.sim.host.StartContainer(ctx, name) })
 }
 
+func (e gatedEngine) PutFiles(ctx context.Context, name string, files []docker.File) error {
+	return call0(ctx, e.w, "engine.PutFiles", func(ctx context.Context) error { return e.w.sim.host.PutFiles(ctx, name, files) })
+}
+
+func (e gatedEngine) Exec(ctx context.Context, name string, cmd []string, stdin []byte) (docker.ExecResult, error) {
+	return call(ctx, e.w, "engine.Exec", func(ctx context.Context) (docker.ExecResult, error) {
+		return e.w.sim.host.Exec(ctx, name, cmd, stdin)
+	})
+}
+
 func (e gatedEngine) Inventory(ctx context.Context, l docker.Labels) (docker.Inventory, error) {
 	return call(ctx, e.w, "engine.Inventory", func(ctx context.Context) (docker.Inventory, error) { return e.w.sim.host.Inventory(ctx, l) })
 }
@@ -87,6 +97,14 @@ func (g gatedProbe) members(ctx context.Context, s site, k keys, node string) (p
 
 func (g gatedProbe) settle(ctx context.Context, s site, k keys, node string) error {
 	return call0(ctx, g.w, "probe.settle", func(ctx context.Context) error { return g.w.sim.parts.settle(ctx, s, k, node) })
+}
+
+func (g gatedProbe) install(ctx context.Context, s site, k keys, p part) error {
+	return call0(ctx, g.w, "probe.install", func(ctx context.Context) error { return g.w.sim.parts.install(ctx, s, k, p) })
+}
+
+func (g gatedProbe) served(ctx context.Context, s site, k keys, p part) ([]string, error) {
+	return call(ctx, g.w, "probe.served", func(ctx context.Context) ([]string, error) { return g.w.sim.parts.served(ctx, s, k, p) })
 }
 
 func (g gatedProbe) replication(ctx context.Context, s site, k keys, leader string) ([]postgres.Standby, error) {

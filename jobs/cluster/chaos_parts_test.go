@@ -119,6 +119,27 @@ func (p *simParts) settle(_ context.Context, s site, k keys, node string) error 
 	return nil
 }
 
+func (p *simParts) install(ctx context.Context, s site, k keys, of part) error {
+	if !p.host.answers(s, k, of.name) {
+		return errSilent
+	}
+	return p.host.PutFiles(ctx, s.container(of.name), s.certificateFiles(k, of))
+}
+
+func (p *simParts) served(_ context.Context, s site, k keys, of part) ([]string, error) {
+	if !p.host.answers(s, k, of.name) {
+		return nil, errSilent
+	}
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	b, ok := p.host.containers[s.container(of.name)]
+	if !ok {
+		return nil, errSilent
+	}
+	serial, err := keys{certOf(of.name): fileOf(b.spec, "node.pem")}.serial(of.name)
+	return []string{serial}, err
+}
+
 func (p *simParts) replication(_ context.Context, s site, k keys, leader string) ([]postgres.Standby, error) {
 	if !p.host.answers(s, k, leader) {
 		return nil, errSilent

@@ -121,6 +121,32 @@ func (g gatedStore) Secrets(ctx context.Context, id string) (map[string][]byte, 
 	return call(ctx, g.w, "state.Secrets", func(ctx context.Context) (map[string][]byte, error) { return g.db.Secrets(ctx, id) })
 }
 
+// StageSecrets remembers the secrets as PutSecretsOnce does.
+func (g gatedStore) StageSecrets(ctx context.Context, id, op string, secrets map[string][]byte) (map[string][]byte, error) {
+	g.w.sim.secretsMade(maps.Clone(secrets))
+	return call(ctx, g.w, "state.StageSecrets", func(ctx context.Context) (map[string][]byte, error) {
+		return g.db.StageSecrets(ctx, id, op, secrets)
+	})
+}
+
+func (g gatedStore) StagedSecrets(ctx context.Context, id, op string) (map[string][]byte, error) {
+	return call(ctx, g.w, "state.StagedSecrets", func(ctx context.Context) (map[string][]byte, error) {
+		return g.db.StagedSecrets(ctx, id, op)
+	})
+}
+
+func (g gatedStore) AdoptSecrets(ctx context.Context, id, op string) error {
+	return call0(ctx, g.w, "state.AdoptSecrets", func(ctx context.Context) error { return g.db.AdoptSecrets(ctx, id, op) })
+}
+
+func (g gatedStore) DropStagedSecrets(ctx context.Context, id, op string) error {
+	return call0(ctx, g.w, "state.DropStagedSecrets", func(ctx context.Context) error { return g.db.DropStagedSecrets(ctx, id, op) })
+}
+
+func (g gatedStore) Operations(ctx context.Context, tenant string, f jobs.OperationFilter) ([]jobs.Operation, error) {
+	return call(ctx, g.w, "state.Operations", func(ctx context.Context) ([]jobs.Operation, error) { return g.db.Operations(ctx, tenant, f) })
+}
+
 func (g gatedStore) AllocatePorts(ctx context.Context, id, host string, wants []jobs.PortWant, low, high int, avoid []int) (map[string]int, error) {
 	return call(ctx, g.w, "state.AllocatePorts", func(ctx context.Context) (map[string]int, error) {
 		return g.db.AllocatePorts(ctx, id, host, wants, low, high, avoid)

@@ -168,6 +168,21 @@ func (h *simHost) StartContainer(_ context.Context, name string) error {
 	return nil
 }
 
+func (h *simHost) PutFiles(_ context.Context, name string, files []docker.File) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b, ok := h.containers[name]
+	if !ok {
+		return fmt.Errorf("copy files into container %q: %w", name, docker.ErrNotFound)
+	}
+	b.spec.Files = withFiles(b.spec.Files, files)
+	return nil
+}
+
+func (h *simHost) Exec(context.Context, string, []string, []byte) (docker.ExecResult, error) {
+	return docker.ExecResult{}, errNoShell
+}
+
 func (h *simHost) Inventory(_ context.Context, l docker.Labels) (docker.Inventory, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

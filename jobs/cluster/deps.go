@@ -20,6 +20,8 @@ type Engine interface {
 	Container(ctx context.Context, name string) (docker.Container, error)
 	Containers(ctx context.Context, labels docker.Labels) ([]docker.Container, error)
 	StartContainer(ctx context.Context, name string) error
+	PutFiles(ctx context.Context, name string, files []docker.File) error
+	Exec(ctx context.Context, name string, cmd []string, stdin []byte) (docker.ExecResult, error)
 	Inventory(ctx context.Context, labels docker.Labels) (docker.Inventory, error)
 	Remove(ctx context.Context, inv docker.Inventory) error
 	Watch(ctx context.Context, labels docker.Labels) <-chan docker.Event
@@ -38,6 +40,18 @@ type State interface {
 	// it returns is what is stored.
 	PutSecretsOnce(ctx context.Context, clusterID string, secrets map[string][]byte) (map[string][]byte, error)
 	Secrets(ctx context.Context, clusterID string) (map[string][]byte, error)
+	// StageSecrets keeps an operation's new secrets beside those in use, once;
+	// what it returns is what is staged. AdoptSecrets puts them in their place,
+	// DropStagedSecrets forgets them. All return jobs.ErrLeaseLost where the
+	// operation is not under way any more.
+	StageSecrets(ctx context.Context, clusterID, operationID string, secrets map[string][]byte) (map[string][]byte, error)
+	StagedSecrets(ctx context.Context, clusterID, operationID string) (map[string][]byte, error)
+	AdoptSecrets(ctx context.Context, clusterID, operationID string) error
+	DropStagedSecrets(ctx context.Context, clusterID, operationID string) error
+	// Admit takes in a request, once for its id.
+	Admit(ctx context.Context, a jobs.Admission) (jobs.Admitted, error)
+	// Operations lists a tenant's operations, the newest first.
+	Operations(ctx context.Context, tenant string, f jobs.OperationFilter) ([]jobs.Operation, error)
 	// AllocatePorts gives each purpose a host port of its own, the same one
 	// whenever it is asked again.
 	AllocatePorts(ctx context.Context, clusterID, host string, wants []jobs.PortWant, low, high int, avoid []int) (map[string]int, error)
@@ -114,7 +128,7 @@ func New(d Deps) (*Catalogue, error) {
 
 // Kinds are the kinds of request that the catalogue carries out.
 func (c *Catalogue) Kinds() []jobs.Kind {
-	return []jobs.Kind{createKind(), deleteKind()}
+	return []jobs.Kind{createKind(), deleteKind(), rotateKind()}
 }
 
 // Steps are the step types that the kinds' plans name.
@@ -125,6 +139,7 @@ func (c *Catalogue) Steps() []jobs.StepType {
 		c.startNode(), c.answering(), c.leaderElected(), c.ensureDatabases(), c.basebackup(), c.streaming(),
 		c.startProxy(), c.proxyRegistered(), c.verify(),
 		c.removeContainers(), c.removeNetwork(), c.removeVolumes(), c.forget(),
+		c.issueCertificates(), c.installCertificate(), c.nodeCertificates(), c.verifyCertificates(), c.adoptCertificates(),
 	}
 }
 

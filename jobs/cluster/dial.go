@@ -20,7 +20,7 @@ type dialer struct {
 	// change is called around whatever is more than a question.
 	change func(what string, change func() error) error
 	mu     sync.Mutex
-	kept   map[string]*kept // by cluster id and part
+	kept   map[string]*kept // by cluster id, the worker's certificate and part
 }
 
 var _ probe = (*dialer)(nil)
@@ -129,3 +129,6 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 const questionTimeout = 5 * time.Second
+
+// scriptTimeout bounds a script in a container, on a busy machine too.
+const scriptTimeout = 20 * time.Second

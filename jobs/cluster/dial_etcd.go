@@ -37,7 +37,7 @@ func (d *dialer) etcdEndpoints(ctx context.Context, s site, k keys) ([]etcd.Endp
 func (d *dialer) etcdHealth(ctx context.Context, s site, k keys, member string) (etcd.MemberHealth, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	name := s.ID + " health " + member
+	name := k.connections(s) + " health " + member
 	client, err := connection(d, name, func() (*etcd.Client, func(), error) {
 		e, err := d.etcdEndpoint(ctx, s, k, member)
 		if err != nil {
@@ -92,7 +92,7 @@ func ofEtcd[T any](
 ) (out T, err error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	name := s.ID + " etcd"
+	name := k.connections(s) + " etcd"
 	client, err := connection(d, name, func() (*etcd.Client, func(), error) {
 		members, err := d.etcdEndpoints(ctx, s, k)
 		if err != nil {

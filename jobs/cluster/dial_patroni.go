@@ -41,7 +41,7 @@ func ofPatroni[T any](
 ) (out T, err error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	name := s.ID + " patroni " + node
+	name := k.connections(s) + " patroni " + node
 	client, err := connection(d, name, func() (*patroni.Client, func(), error) {
 		at, err := d.address(ctx, s, node, patroniPort)
 		if err != nil {

@@ -46,7 +46,7 @@ func (d *dialer) databases(ctx context.Context, s site, k keys, leader string) e
 
 // node gives the connection to one node's PostgreSQL, and its name for drop.
 func (d *dialer) node(ctx context.Context, s site, k keys, node string) (*postgres.DB, string, error) {
-	name := s.ID + " postgres " + node
+	name := k.connections(s) + " postgres " + node
 	db, err := connection(d, name, func() (*postgres.DB, func(), error) {
 		at, err := d.address(ctx, s, node, postgresPort)
 		if err != nil {

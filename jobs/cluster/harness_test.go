@@ -36,7 +36,7 @@ func newBench(t *testing.T, c *Catalogue, cluster jobs.Cluster) *bench {
 
 func (b *bench) attempt(step jobs.Step) *jobs.Attempt {
 	return &jobs.Attempt{
-		Cluster: b.cluster, Step: step, Number: 1, Outputs: b.outputs,
+		Operation: jobs.Operation{ID: "op"}, Cluster: b.cluster, Step: step, Number: 1, Outputs: b.outputs,
 		Report: func(o jobs.Observation) { b.seen = append(b.seen, o) },
 	}
 }

@@ -11,6 +11,7 @@ import (
 // memory is what the keeper knows of a cluster between two looks.
 type memory struct {
 	keys    keys
+	keysAt  time.Time                  // when they were read
 	records map[string]jobs.NodeRecord // as stored; nil until they were read
 	saved   time.Time
 	odd     int               // looks in a row that were not ideal
@@ -83,11 +84,16 @@ func recordsAt(records []jobs.NodeRecord, now time.Time) []jobs.NodeRecord {
 	return records
 }
 
-// remember reads, once, what the state database knows.
+// remember reads what the state database knows: once, and the secrets from time
+// to time, for a rotation changes them.
 func (k *keeper) remember(ctx context.Context, s site, m *memory) (err error) {
-	if m.keys == nil {
+	if m.keys == nil || k.now().Sub(m.keysAt) >= keysEvery {
 		if m.keys, err = k.keysOf(ctx, s); err != nil {
 			return err
+		}
+		m.keysAt = k.now()
+		if err := k.renew(ctx, s, m.keys); err != nil {
+			k.log.Warn().Err(err).Str("cluster", s.Name).Msg("certificates not renewed")
 		}
 	}
 	if m.records != nil {

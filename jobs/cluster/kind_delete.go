@@ -23,11 +23,7 @@ func deleteKind() jobs.Kind {
 		Decode: func(req jobs.Request) (json.RawMessage, error) {
 			var spec jobs.DeleteSpec
 			faults := jobs.DecodeStrict(req.Data, &spec)
-			if spec.Name != "" && spec.Name != req.Cluster {
-				faults = append(faults, jobs.Fault{
-					Field: "name", Message: "differs from the subject of the request: name one cluster, in one of them",
-				})
-			}
+			faults = append(faults, otherName(req, spec.Name)...)
 			if len(faults) > 0 {
 				return nil, faults
 			}

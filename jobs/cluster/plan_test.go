@@ -41,6 +41,7 @@ func TestPlans(t *testing.T) {
 		"create-wide":   {kind: createKind(), change: func(s *jobs.ClusterSpec) { s.Nodes, s.Proxies = 4, 2 }},
 		"create-strict": {kind: createKind(), change: func(s *jobs.ClusterSpec) { s.Nodes, s.SynchronousMode = 2, "strict" }},
 		"delete":        {kind: deleteKind()},
+		"rotate":        {kind: rotateKind(), change: func(s *jobs.ClusterSpec) { s.Proxies = 2 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var text strings.Builder

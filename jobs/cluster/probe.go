@@ -30,6 +30,12 @@ type probe interface {
 	// settle gives Patroni its everyday pace.
 	settle(ctx context.Context, s site, k keys, node string) error
 
+	// install gives a part that runs its certificate in k and lets it take it
+	// over, without a restart. served are the serial numbers of the certificates
+	// that the part works with now: at each of its doors, and as a client.
+	install(ctx context.Context, s site, k keys, p part) error
+	served(ctx context.Context, s site, k keys, p part) ([]string, error)
+
 	// replication is the leader's pg_stat_replication.
 	replication(ctx context.Context, s site, k keys, leader string) ([]postgres.Standby, error)
 	// receiver is a replica's pg_stat_wal_receiver.

@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
+	"maps"
 	"slices"
 	"time"
 
@@ -62,17 +62,11 @@ func newKeys(s site, now time.Time) (keys, error) {
 		return nil, err
 	}
 	k := keys{caCert: ca.CertPEM, caKey: ca.KeyPEM}
-	requests := []pki.CertRequest{{CommonName: workerName}}
-	for _, p := range s.parts() {
-		requests = append(requests, s.certificate(p))
+	certificates, err := newCertificates(s, ca, now)
+	if err != nil {
+		return nil, err
 	}
-	for _, r := range requests {
-		// Until certificates can be rotated they live as long as their authority.
-		r.Validity = pki.AuthorityValidity
-		if k[certOf(r.CommonName)], k[keyOf(r.CommonName)], err = ca.Issue(r, now); err != nil {
-			return nil, err
-		}
-	}
+	maps.Copy(k, certificates)
 	for _, name := range []string{superuserPass, replicatorPass, rewindPass, etcdRootPass, etcdPass} {
 		k[name] = newPassword()
 	}
@@ -85,24 +79,6 @@ func newKeys(s site, now time.Time) (keys, error) {
 // newPassword has 130 random bits in letters and digits, which need no quoting
 // in a file, a URI or a shell.
 func newPassword() []byte { return []byte(rand.Text()) }
-
-// certificate says for whom a part's certificate is. Clients reach a node through
-// the proxies, which do not end TLS, so a node's has the address that the
-// proxies are bound to as well as the cluster's name.
-func (s site) certificate(p part) pki.CertRequest {
-	r := pki.CertRequest{
-		CommonName: p.name,
-		DNSNames:   []string{p.name, "localhost"},
-		IPs:        []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-	}
-	if p.role == roleNode {
-		r.DNSNames = append(r.DNSNames, nodesAlias, s.Name)
-		if ip := net.ParseIP(s.spec.BindAddress); ip != nil && !ip.IsUnspecified() && !ip.IsLoopback() {
-			r.IPs = append(r.IPs, ip)
-		}
-	}
-	return r
-}
 
 // users are the login roles of the cluster, the application's first.
 func (s site) users() []string {

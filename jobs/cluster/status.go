@@ -30,6 +30,9 @@ func (c *Catalogue) Status(ctx context.Context, cluster jobs.Cluster) (jobs.Stat
 	if err != nil {
 		return out, fmt.Errorf("read the secrets of cluster %s: %w", s.Name, err)
 	}
+	if ends, err := keys(k).term(s); err == nil { // else it has none yet
+		out.CertificatesExpireAt = &ends.to
+	}
 	v, err := c.see(ctx, s, k, true)
 	if err != nil {
 		return out, err

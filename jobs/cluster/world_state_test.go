@@ -50,6 +50,59 @@ func (w *world) Secrets(context.Context, string) (map[string][]byte, error) {
 	return w.secrets, nil
 }
 
+func (w *world) StageSecrets(_ context.Context, _, op string, s map[string][]byte) (map[string][]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.staged[op]; !ok {
+		w.staged = map[string]map[string][]byte{op: s}
+	}
+	return w.staged[op], nil
+}
+
+func (w *world) StagedSecrets(_ context.Context, _, op string) (map[string][]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.staged[op], nil
+}
+
+func (w *world) AdoptSecrets(_ context.Context, _, op string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.secrets = keys(w.secrets).with(w.staged[op])
+	delete(w.staged, op)
+	return nil
+}
+
+func (w *world) DropStagedSecrets(_ context.Context, _, op string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.staged, op)
+	return nil
+}
+
+// Admit keeps operations queued: nothing carries them out.
+func (w *world) Admit(_ context.Context, a jobs.Admission) (jobs.Admitted, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.admitted {
+		if o.RequestID == a.Request.ID {
+			return jobs.Admitted{Operation: o, Duplicate: true}, nil
+		}
+	}
+	o := jobs.Operation{
+		ID: "op-" + a.Request.ID, RequestID: a.Request.ID, Tenant: a.Request.Tenant, Kind: a.Request.Kind, Cluster: a.Request.Cluster,
+		Source: a.Request.Source, Actor: a.Request.Actor, Spec: a.Spec, State: jobs.OperationQueued,
+	}
+	w.admitted = append([]jobs.Operation{o}, w.admitted...)
+	return jobs.Admitted{Operation: o}, nil
+}
+
+func (w *world) Operations(context.Context, string, jobs.OperationFilter) ([]jobs.Operation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.admitted), nil
+}
+
 func (w *world) AllocatePorts(_ context.Context, _, _ string, wants []jobs.PortWant, low, _ int, _ []int) (map[string]int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

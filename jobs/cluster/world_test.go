@@ -31,7 +31,9 @@ type world struct {
 	ports    map[string]int
 	nodes    []jobs.NodeRecord
 	told     []jobs.Fact
-	changes  int // of docker things
+	staged   map[string]map[string][]byte // by operation
+	admitted []jobs.Operation             // by Admit, the newest first
+	changes  int                          // of docker things
 }
 
 type fakeBox struct {
@@ -138,6 +140,38 @@ func (w *world) StartContainer(_ context.Context, name string) error {
 	w.starts = append(w.starts, name)
 	w.containers[name].State = docker.StateRunning
 	return nil
+}
+
+// PutFiles writes into a container's volume of secrets.
+func (w *world) PutFiles(_ context.Context, name string, files []docker.File) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b, ok := w.containers[name]
+	if !ok {
+		return fmt.Errorf("copy files into container %q: %w", name, docker.ErrNotFound)
+	}
+	w.changes++
+	b.spec.Files = withFiles(b.spec.Files, files)
+	return nil
+}
+
+// withFiles are files with those of the same path exchanged.
+func withFiles(files, fresh []docker.File) []docker.File {
+	out := slices.Clone(files)
+	for i, f := range out {
+		for _, n := range fresh {
+			if n.Path == f.Path {
+				out[i] = n
+			}
+		}
+	}
+	return out
+}
+
+var errNoShell = errors.New("nothing runs in this world's containers")
+
+func (w *world) Exec(context.Context, string, []string, []byte) (docker.ExecResult, error) {
+	return docker.ExecResult{}, errNoShell
 }
 
 // kill ends a container from outside.

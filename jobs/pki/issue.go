@@ -91,11 +91,20 @@ func leaf(req CertRequest, ca *x509.Certificate, now time.Time) (*x509.Certifica
 
 // NotAfter is the moment at which the first certificate in the PEM expires.
 func NotAfter(certPEM []byte) (time.Time, error) {
-	cert, err := parseCert(certPEM)
+	cert, err := Parse(certPEM)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("parse certificate: %w", err)
+		return time.Time{}, err
 	}
 	return cert.NotAfter, nil
+}
+
+// Parse reads the first certificate in the PEM.
+func Parse(certPEM []byte) (*x509.Certificate, error) {
+	cert, err := parseCert(certPEM)
+	if err != nil {
+		return nil, fmt.Errorf("parse certificate: %w", err)
+	}
+	return cert, nil
 }
 
 const (

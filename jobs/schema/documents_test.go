@@ -24,6 +24,7 @@ var update = flag.Bool("update", false, "write the documents")
 var requestData = map[jobs.KindName]reflect.Type{
 	jobs.ClusterCreate:    reflect.TypeFor[jobs.ClusterSpec](),
 	jobs.ClusterDelete:    reflect.TypeFor[jobs.DeleteSpec](),
+	jobs.ClusterRotate:    reflect.TypeFor[jobs.RotateSpec](),
 	jobs.OperationCancel:  reflect.TypeFor[jobs.ControlSpec](),
 	jobs.OperationReplay:  reflect.TypeFor[jobs.ControlSpec](),
 	jobs.OperationDiscard: reflect.TypeFor[jobs.ControlSpec](),
@@ -74,6 +75,8 @@ func limits() map[string]object {
 		"DatabaseSpec.owner":          {"default": "app"},
 		"UserSpec.name":               {"pattern": identifierPattern, "required": true},
 		"DeleteSpec.name":             {"pattern": namePattern},
+		"RotateSpec.name":             {"pattern": namePattern},
+		"RotateSpec.certificates":     {"const": true, "required": true},
 		"ControlSpec.reason":          {"maxLength": 500},
 		"Query.limit":                 {"minimum": 0},
 		"EventData.percent":           {"minimum": 0, "maximum": 100},
@@ -84,7 +87,7 @@ func limits() map[string]object {
 func newBuilder(src source, prefix string) *builder {
 	return &builder{
 		src: src, prefix: prefix, defs: object{}, limits: limits(),
-		inputs: map[string]bool{"ClusterSpec": true, "DatabaseSpec": true, "UserSpec": true, "DeleteSpec": true, "ControlSpec": true, "Query": true},
+		inputs: map[string]bool{"ClusterSpec": true, "DatabaseSpec": true, "UserSpec": true, "DeleteSpec": true, "RotateSpec": true, "ControlSpec": true, "Query": true},
 	}
 }
 
