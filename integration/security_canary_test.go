@@ -186,6 +186,7 @@ func (l *locked) programPlaces(t *testing.T, po, rival *portal) []place {
 	places := []place{
 		{"the program's log", l.p.log(), "request accepted"},
 		{"/metrics", page("/metrics"), "pgforeman_"}, {"/readyz", page("/readyz"), "database"},
+		{"/healthz", page("/healthz"), ""}, {"what does not exist", page("/debug/pprof/heap"), ""},
 		{"dump of the state database", dump, "COPY public.secrets"},
 	}
 	for _, of := range []*portal{po, rival} {
@@ -218,13 +219,17 @@ func (l *locked) programPlaces(t *testing.T, po, rival *portal) []place {
 	return places
 }
 
-// searchFolder searches what JetStream has on its disk: every request, event and
-// dead letter.
+// searchFolder searches what the program has on its disk: what JetStream keeps,
+// every request, event and dead letter, and all else but the two files that are
+// secrets.
 func (l *locked) searchFolder(t *testing.T, search func(string, io.Reader) int64) {
 	t.Helper()
 	var size int64
-	require.NoError(t, filepath.WalkDir(filepath.Join(l.p.dir, "nats"), func(path string, d fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(l.p.dir, func(path string, d fs.DirEntry, err error) error {
 		if os.IsNotExist(err) || err == nil && !d.Type().IsRegular() {
+			return nil
+		}
+		if filepath.Dir(path) == l.p.dir && (d.Name() == "key" || d.Name() == "database-password") {
 			return nil
 		}
 		if err != nil {

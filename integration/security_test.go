@@ -49,6 +49,7 @@ func TestLockedByDefault(t *testing.T) {
 	t.Run("etcd", l.etcdDoors)
 	t.Run("inside the network", l.networkDoors)
 	t.Run("containers", l.containers)
+	t.Run("program", l.programDoors)
 	t.Run("tenancy", func(t *testing.T) { tryTenancy(t, p, rival, ended.Data.OperationID, failed.Data.OperationID) })
 	t.Run("worker in a container", func(t *testing.T) { runWorkerImage(t, p) })
 	t.Run("canary", func(t *testing.T) { l.canary(t, po, rival, seen) })

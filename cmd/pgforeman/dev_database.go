@@ -75,7 +75,7 @@ func stateContainer(name string, s *devState) docker.ContainerSpec {
 			Path: "/opt/secretpg/password", Mode: 0o400, UID: 999, GID: 999, Data: []byte(s.Password + "\n"),
 		}},
 		Ports:       []docker.PortBinding{{ContainerPort: 5432, HostPort: s.Port}},
-		MemoryBytes: 512 << 20, PidsLimit: 200, ShmBytes: 128 << 20,
+		MemoryBytes: 512 << 20, PidsLimit: 200, CPUShares: 1024, ShmBytes: 128 << 20,
 		StopTimeout: 30 * time.Second, RestartPolicy: docker.RestartUnlessStopped,
 	}
 }
