@@ -89,7 +89,7 @@ func (r *relay) publish(ctx context.Context, wave []jobs.Outgoing) error {
 	acks := make([]jetstream.PubAckFuture, len(wave))
 	var failure error
 	for i, m := range wave {
-		msg := &nats.Msg{Subject: m.Subject, Data: m.Body}
+		msg := &nats.Msg{Subject: m.Subject, Data: fitting(m, r.w.opt.NATS.MaxPayload())}
 		ack, err := r.w.js.PublishMsgAsync(msg, jetstream.WithMsgID(m.MsgID), jetstream.WithRetryAttempts(0))
 		if err != nil {
 			failure = err
