@@ -48,6 +48,15 @@ chaos: images ## The long fault tests, hours: 1,000 seeds of the simulation, SIG
 	PGFOREMAN_CHAOS_SEEDS=1000 $(GO) test -count 1 -v -timeout 2h -run 'Chaos' ./jobs/cluster
 	PGFOREMAN_CHAOS_KILLS=all $(GO) test -count 1 -v -timeout 3h -run 'TestKilledAtEveryBoundary' ./integration
 
+# A worker that has something to shrink stops looking; so it may not shrink for long.
+FUZZTIME ?= 60s
+.PHONY: fuzz
+fuzz: ## Fuzz what comes from outside, FUZZTIME (60s) each; what breaks is kept in testdata/fuzz
+	@grep -rl --include='*_test.go' '^func Fuzz' jobs | xargs -n1 dirname | sort -u | while read -r dir; do \
+	  for f in $$(grep -h '^func Fuzz' $$dir/*_test.go | sed 's/func \(Fuzz[A-Za-z]*\).*/\1/'); do \
+	    echo "== $$dir $$f"; $(GO) test -short -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./$$dir; \
+	  done; done
+
 .PHONY: bench
 bench: images ## Measure the engine's state database: steps a second, with and without a long history
 	$(GO) test -run '^$$' -bench . -timeout 30m ./store
