@@ -74,14 +74,21 @@ func startProgramOf(t *testing.T, bin string, flags ...string) *program {
 	return p
 }
 
+// givenAddresses are those that freeAddress gave.
+var givenAddresses sync.Map
+
 // freeAddress gives a loopback address that nothing listens on, below the ports
 // that pgforeman allocates to clusters (25000 on) and below the
-// range from which the kernel and Docker choose ports of their own.
+// range from which the kernel and Docker choose ports of their own. It gives
+// none twice: whoever was given it may not listen yet.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 200 {
 		port := 21000 + int(time.Now().UnixNano()/1000%3900)
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		if _, given := givenAddresses.LoadOrStore(addr, true); given {
+			continue
+		}
 		if l, err := net.Listen("tcp", addr); err == nil {
 			_ = l.Close()
 			return addr
