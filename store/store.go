@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -49,6 +50,12 @@ type Store struct {
 	done   sync.WaitGroup
 }
 
+// keepAlive finds the end of an idle connection within 25 s.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// pingTimeout bounds the ping of a connection that was idle for a second.
+const pingTimeout = time.Second
+
 // Open makes a Store. It does not wait for the database: a Store whose database
 // is away answers jobs.ErrUnavailable until it is back. The schema must have
 // been brought up to date by Migrate.
@@ -69,6 +76,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	cfg.MaxConns = int32(o.MaxConns)
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	// A connection whose other end vanished without a word: an idle one is found
+	// out by keepalives, one that is to be used by a ping that does not wait
+	// longer than this; the next one of the pool is taken then.
+	cfg.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
+	if cfg.PingTimeout == 0 {
+		cfg.PingTimeout = pingTimeout
 	}
 	for name, value := range map[string]string{
 		"application_name": "pgforeman",

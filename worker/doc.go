@@ -29,6 +29,7 @@
 //	-------------|-------------------------|-----------------------|---------------------------|-------------------------|---------------
 //	succeeded    | succeeded; next stage   | succeeded             | pending, to be undone     | undone; stage before it | step.succeeded
 //	error        | ready after a backoff   | pending               | pending, to be undone     | ready after a backoff   | step.retrying
+//	while away³  | ready after 2 s         | pending               | pending, to be undone     | ready after 2 s         | step.retrying, once
 //	last error²  | failed; operation fails | pending               | pending, to be undone     | failed; operation fails | step.failed
 //	snoozed      | ready after its delay   | pending               | pending, to be undone     | ready after its delay   | none
 //	interrupted  | ready                   | pending               | pending, to be undone     | ready                   | none
@@ -39,6 +40,9 @@
 // letter, when the last of them has ended. Where the request says on_failure:
 // rollback it goes to undoing instead.
 // ² one marked jobs.Permanent, a panic, or the last that the retry policy allows.
+// ³ an error that is not permanent, while a probe (probe.go) says that something
+// is away which steps need: it counts for no attempt, so an outage of any length
+// fails no operation before the operation's own time is up.
 //
 // And what intake does with a message:
 //
@@ -63,5 +67,7 @@
 // ends its attempts by its own monotonic clock before that (lease.go). One that
 // was suspended finds its results refused (jobs.ErrLeaseLost). While NATS is
 // away steps go on and events wait in the outbox. While the database is away
-// nothing starts and nothing is acked.
+// nothing starts and nothing is acked. While the Docker Engine is away steps are
+// tried again every two seconds. Each of these is one log line when it begins
+// and one when it ends (health.go), and a line of /readyz.
 package worker

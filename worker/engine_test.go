@@ -45,6 +45,7 @@ var engineTests = map[string]func(t *testing.T, w *world){
 	"upgrade":           testUpgrade,
 	"nats restart":      testNATSRestart,
 	"store away":        testStoreAway,
+	"away is free":      testAwaySpendsNothing,
 }
 
 func TestEngine(t *testing.T) {

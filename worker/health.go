@@ -15,7 +15,7 @@ import (
 
 // Dependency is how something that the worker needs answered last.
 type Dependency struct {
-	Name string `json:"name"` // "database", "nats"
+	Name string `json:"name"` // "database", "nats", or a probe's
 	OK   bool   `json:"ok"`
 	// Error is the last error while not OK.
 	Error string `json:"error,omitempty"`
@@ -36,10 +36,17 @@ type health struct {
 
 	mu   sync.Mutex
 	deps map[string]Dependency
+	seen map[string]bool // what has been asked at all
 }
 
-func newHealth(log zerolog.Logger) *health {
-	return &health{log: log, now: time.Now, deps: map[string]Dependency{}}
+// newHealth makes a health that knows of some dependencies from the start: they
+// are not OK until they have answered.
+func newHealth(log zerolog.Logger, names ...string) *health {
+	h := &health{log: log, now: time.Now, deps: map[string]Dependency{}, seen: map[string]bool{}}
+	for _, name := range names {
+		h.deps[name] = Dependency{Name: name, Error: "not asked yet", Since: h.now()}
+	}
+	return h
 }
 
 // database notes how a call of the store ended. A refusal is an answer too; the
@@ -75,7 +82,8 @@ func (h *health) nats(nc *nats.Conn) {
 func (h *health) saw(name string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	old, known := h.deps[name]
+	old, known := h.deps[name], h.seen[name]
+	h.seen[name] = true
 	d := Dependency{Name: name, OK: err == nil, Since: old.Since}
 	if err != nil {
 		d.Error = err.Error()

@@ -33,6 +33,9 @@ type Options struct {
 	// Replicas of streams that the worker makes; 1 when 0.
 	Replicas int
 	Log      zerolog.Logger
+	// Probes watch what the steps need, for Ready and the log; while one of
+	// them says that it is away, failures spend no attempts.
+	Probes []*Probe
 	// Chores run beside the engine's own on the worker that is the foreman.
 	Chores []Chore
 	// Retention is how long finished operations are kept; 0 keeps them.
@@ -63,6 +66,12 @@ type Timing struct {
 	Statement time.Duration // limit of one call of the store: 3 s
 	Ack       time.Duration // limit of one call of JetStream: 5 s
 	Patience  time.Duration // to save a result while the database is away: 30 s
+	// A probe asks after so long without an answered call (5 s); while it gets
+	// no answer (1 s); and waits so long for one (5 s).
+	Probe, ProbeAway, ProbeLimit time.Duration
+	// Away is how long a step waits that failed while a probe says that
+	// something is away: 2 s.
+	Away time.Duration
 }
 
 // defaultTiming is the design's.
@@ -72,6 +81,7 @@ func defaultTiming() Timing {
 		Poll: 2 * time.Second, RelayPoll: 5 * time.Second, Sweep: 10 * time.Second, Pull: 20 * time.Second,
 		Unknown: 2 * time.Second, Announce: 200 * time.Millisecond, Throttle: time.Second,
 		Abandon: 10 * time.Second, Statement: 3 * time.Second, Ack: 5 * time.Second, Patience: 30 * time.Second,
+		Probe: 5 * time.Second, ProbeAway: time.Second, ProbeLimit: 5 * time.Second, Away: 2 * time.Second,
 	}
 }
 
@@ -86,6 +96,8 @@ func (o Options) withDefaults() Options {
 	t.Sweep, t.Pull, t.Unknown = or(t.Sweep, d.Sweep), or(t.Pull, d.Pull), or(t.Unknown, d.Unknown)
 	t.Announce, t.Throttle, t.Abandon = or(t.Announce, d.Announce), or(t.Throttle, d.Throttle), or(t.Abandon, d.Abandon)
 	t.Statement, t.Ack, t.Patience = or(t.Statement, d.Statement), or(t.Ack, d.Ack), or(t.Patience, d.Patience)
+	t.Probe, t.ProbeAway, t.ProbeLimit = or(t.Probe, d.Probe), or(t.ProbeAway, d.ProbeAway), or(t.ProbeLimit, d.ProbeLimit)
+	t.Away = or(t.Away, d.Away)
 	return o
 }
 

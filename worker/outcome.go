@@ -64,10 +64,25 @@ func (a *attempt) failure(out outcome, err error) outcome {
 	out.ending, out.err = endFailed, &e
 	out.final = jobs.IsPermanent(err) || failures >= attempts(policy)
 	out.delay = retryDelay(policy, failures)
+	if !jobs.IsPermanent(err) && a.w.lacks() {
+		// It is not the step's fault, and trying it eight times more quickly
+		// than the outage ends must not fail the operation.
+		out.free, out.final, out.delay = true, false, a.w.timing.Away
+	}
 	if out.final && !jobs.IsPermanent(err) && failures > 1 {
 		e.Message = fmt.Sprintf("%s (after %d attempts)", e.Message, failures)
 	}
 	return out
+}
+
+// lacks tells whether something is away that steps need.
+func (w *Worker) lacks() bool {
+	for _, p := range w.opt.Probes {
+		if p.isAway() {
+			return true
+		}
+	}
+	return false
 }
 
 func attempts(r jobs.Retry) int {

@@ -183,7 +183,7 @@ func (m *machine) end(t *rapid.T) {
 	e := &jobs.Error{Code: jobs.CodeStepFailed, Message: "broken"}
 	o := rapid.SampledFrom([]outcome{
 		{ending: endSucceeded}, {ending: endSucceeded}, {ending: endSucceeded}, {ending: endFailed, err: e},
-		{ending: endFailed, err: e, final: true}, {ending: endSnoozed, delay: time.Second}, {ending: endInterrupted},
+		{ending: endFailed, err: e, final: true}, {ending: endFailed, err: e, free: true, delay: time.Second}, {ending: endSnoozed, delay: time.Second}, {ending: endInterrupted},
 	}).Draw(t, "outcome")
 	lease := jobs.Lease{StepID: st.ID, Attempt: st.Attempt}
 	// The result of an older attempt, or the same again, counts for nothing.

@@ -29,6 +29,7 @@ type outcome struct {
 
 	err   *jobs.Error // of endFailed
 	final bool        // no further attempt
+	free  bool        // it counts as no attempt: something is away
 	delay time.Duration
 }
 
@@ -141,9 +142,14 @@ func (r *rules) failed(s *jobs.Snapshot, st *jobs.StepRecord, o outcome) {
 		r.toUndo(s, st)
 		return
 	}
-	st.Failures++
+	known := o.free && st.Error != nil && st.Error.Code == o.err.Code // told before
+	if !o.free {
+		st.Failures++
+	}
+	if !known {
+		remember(s, st, o.err)
+	}
 	st.Error = o.err
-	remember(s, st, o.err)
 	switch {
 	case o.final:
 		now := s.Now
@@ -158,6 +164,9 @@ func (r *rules) failed(s *jobs.Snapshot, st *jobs.StepRecord, o outcome) {
 		st.State = jobs.StepPending
 	default:
 		st.State, st.ReadyAt = jobs.StepReady, s.Now.Add(o.delay)
+		if known {
+			return
+		}
 		e := r.told(s, st, jobs.StepRetrying, retryMessage(o))
 		e.Error = o.err
 		s.Tell(e)

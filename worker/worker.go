@@ -43,7 +43,11 @@ func New(opt Options) (*Worker, error) {
 	}
 	log := opt.Log.With().Str("worker", opt.Name).Logger()
 	w := &Worker{opt: opt, timing: opt.Timing, store: opt.Store, nc: opt.NATS, js: js, log: log, rules: r}
-	w.health = newHealth(log)
+	names := []string{dependencyDatabase, dependencyNATS}
+	for _, p := range opt.Probes {
+		names = append(names, p.name)
+	}
+	w.health = newHealth(log, names...)
 	w.aside = newSignal()
 	w.wakes = newWakes(opt.Name, opt.NATS, log)
 	w.leases = newLeases(opt.Store, opt.Name, opt.Timing, w.health)
@@ -72,6 +76,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	spawn(&fetching, func() { p.run(ctx, work) })
 	spawn(&fetching, func() { (&duty{w: w, chores: w.chores(), asides: asides{asked: w.aside}}).run(ctx) })
 	spawn(&fetching, func() { w.hear(ctx) })
+	for _, p := range w.opt.Probes {
+		spawn(&beating, func() { p.run(beats, w.health, w.timing) })
+	}
 	spawn(&beating, func() { w.leases.run(beats) })
 
 	<-ctx.Done()

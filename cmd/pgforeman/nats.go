@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
@@ -58,6 +59,15 @@ func credentials(path string) (nats.Option, error) {
 	return nats.UserCredentials(path), nil
 }
 
+// A worker's connection that is silent is pinged so often, and given up as dead
+// when so many pings were not answered: a connection whose other end vanished
+// without a word is made anew after 10 to 15 seconds (by default, nats.go takes
+// six minutes).
+const (
+	natsPingInterval = 5 * time.Second
+	natsPingsOut     = 2
+)
+
 // connectWorker opens the connection of a worker; it keeps trying when the
 // server is away, at the start too.
 func connectWorker(url string, id natsIdentity, log zerolog.Logger) (*nats.Conn, error) {
@@ -67,6 +77,7 @@ func connectWorker(url string, id natsIdentity, log zerolog.Logger) (*nats.Conn,
 	}
 	opts = append(opts, failpointsNATS()...)
 	opts = append(opts, nats.RetryOnFailedConnect(true),
+		nats.PingInterval(natsPingInterval), nats.MaxPingsOutstanding(natsPingsOut),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			e := log.Warn().Err(err)
 			if sub != nil {

@@ -66,8 +66,9 @@ func runProgram(ctx context.Context, o programOptions) error {
 	}
 	defer func() { _ = engine.Close() }()
 
+	dockerProbe := worker.NewProbe("docker", engine.Ping)
 	catalogue, err := cluster.New(cluster.Deps{
-		Engine: engine, State: withFailpointsState(db), Log: o.Log, Change: failpointsParts(),
+		Engine: heardEngine{engine, dockerProbe}, State: withFailpointsState(db), Log: o.Log, Change: failpointsParts(),
 	})
 	if err != nil {
 		return err
@@ -77,6 +78,7 @@ func runProgram(ctx context.Context, o programOptions) error {
 		Name: name, Instance: o.Instance, Concurrency: o.Concurrency, PerTenant: o.TenantLimit,
 		Kinds: catalogue.Kinds(), Steps: catalogue.Steps(), Store: withFailpointsStore(db), NATS: o.NATS, Replicas: o.StreamReplicas,
 		Log: o.Log, Retention: o.Pace.Retention, StallLimit: o.Pace.StallLimit, Grace: o.Grace,
+		Probes: []*worker.Probe{dockerProbe},
 		Chores: []worker.Chore{{Name: "keeper", Run: catalogue.Keeper}, {Name: "reaper", Run: catalogue.Reaper}},
 	})
 	if err != nil {
@@ -85,8 +87,8 @@ func runProgram(ctx context.Context, o programOptions) error {
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, dependency := range []string{"database", "nats"} {
-		metrics.MustRegister(upGauge(dependency, w.Ready))
+	for _, dependency := range w.Ready() {
+		metrics.MustRegister(upGauge(dependency.Name, w.Ready))
 	}
 
 	running, stop := context.WithCancel(ctx)

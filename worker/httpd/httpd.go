@@ -1,8 +1,10 @@
 // Package httpd serves what machines ask a worker over HTTP: whether it lives
-// (/healthz), whether it can work (/readyz, a line of JSON per dependency) and
-// its measurements (/metrics, for Prometheus). It knows nothing of the engine
-// but two functions that it is given, and it serves nothing that changes
-// anything or needs a secret.
+// (/healthz), whether it can work (/readyz, an entry of JSON per dependency:
+// database, nats, docker) and its measurements (/metrics, for Prometheus).
+// /readyz says 503 while any dependency is away, since each of them holds work
+// up; it is no reason to restart a worker, which goes on by itself (a liveness
+// check asks /healthz). It knows nothing of the engine but two functions that it
+// is given, and it serves nothing that changes anything or needs a secret.
 package httpd
 
 import (
