@@ -51,14 +51,28 @@ func (e *Engine) Watch(ctx context.Context, labels Labels) <-chan Event {
 			backoff.WithMaxInterval(10*time.Second),
 			backoff.WithMaxElapsedTime(0),
 		)
+		lost := false // an outage is logged once, not at every try
 		_ = backoff.RetryNotify(func() error {
-			return e.stream(ctx, labels, out, pauses.Reset)
+			return e.stream(ctx, labels, out, func() {
+				pauses.Reset()
+				if lost {
+					e.log.Info().Msg("docker event stream back")
+				}
+				lost = false
+			})
 		}, backoff.WithContext(pauses, ctx), func(err error, pause time.Duration) {
-			e.log.Warn().Err(err).Dur("pause", pause).Msg("docker event stream lost")
+			if !lost {
+				e.log.Warn().Err(err).Msg("docker event stream lost, trying on")
+			}
+			lost = true
+			e.log.Debug().Err(err).Dur("pause", pause).Msg("docker event stream tried again")
 		})
 	}()
 	return out
 }
+
+// startupMoment is how long a stream has to be there to count as connected.
+const startupMoment = 50 * time.Millisecond
 
 // stream passes the events of one connection on; it always ends with an error.
 func (e *Engine) stream(ctx context.Context, labels Labels, out chan<- Event, connected func()) error {
@@ -80,10 +94,11 @@ func (e *Engine) stream(ctx context.Context, labels Labels, out chan<- Event, co
 	messages, failed := e.cli.Events(ctx, events.ListOptions{
 		Filters: f, Since: fmt.Sprintf("%d.%09d", now.Unix(), now.Nanosecond()),
 	})
+	// The SDK says that the stream has started a moment before it says that it has not.
 	select {
 	case err := <-failed:
 		return explain(ctx, err)
-	default:
+	case <-time.After(startupMoment):
 	}
 	connected()
 	resync := Event{Type: EventResync, Host: e.host, Time: now}

@@ -17,6 +17,7 @@ type memory struct {
 	odd     int               // looks in a row that were not ideal
 	state   jobs.ClusterState // what this keeper made of it, newer than the listing
 	revive  map[string]*revival
+	failing bool // the last look failed, which is logged once
 }
 
 // look sees how a cluster is, mends what it can, records and tells what changed,
@@ -28,8 +29,14 @@ func (k *keeper) look(ctx context.Context, cluster jobs.Cluster, m *memory) time
 	fine, err := k.lookOnce(ctx, cluster, m)
 	if err != nil && ctx.Err() == nil {
 		m.keys = nil // they may have been changed meanwhile
-		k.log.Warn().Err(err).Str("cluster", cluster.Name).Msg("cluster not kept")
+		if !m.failing {
+			k.log.Warn().Err(err).Str("cluster", cluster.Name).Msg("cluster not kept, trying on")
+		}
+		m.failing = true
 		return calmEvery
+	}
+	if err == nil {
+		m.failing = false
 	}
 	if fine {
 		return calmEvery

@@ -23,10 +23,13 @@ func (c *Catalogue) Reaper(ctx context.Context) error {
 	unknown := map[string]bool{}
 	tick := time.NewTicker(reapEvery)
 	defer tick.Stop()
+	failing := false
 	for {
-		if err := c.reap(ctx, unknown); err != nil && ctx.Err() == nil {
-			c.log.Warn().Err(err).Msg("leftovers not removed")
+		err := c.reap(ctx, unknown)
+		if err != nil && ctx.Err() == nil && !failing {
+			c.log.Warn().Err(err).Msg("leftovers not removed, trying on")
 		}
+		failing = err != nil
 		select {
 		case <-ctx.Done():
 			return nil
