@@ -55,11 +55,11 @@ func (in *intake) run(ctx context.Context) error {
 
 // consumer makes sure that streams and consumer are there.
 func (in *intake) consumer(ctx context.Context) (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, in.w.timing.Ack)
-	defer cancel()
-	if err := EnsureStreams(ctx, in.w.js, in.w.opt.Replicas); err != nil {
+	if err := in.w.streams(ctx); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, in.w.timing.Ack)
+	defer cancel()
 	c, err := in.w.js.CreateOrUpdateConsumer(ctx, jobs.StreamRequests, jetstream.ConsumerConfig{
 		Durable: jobs.ConsumerIntake, Description: "takes requests into the state database",
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: intakeAckWait,

@@ -55,9 +55,7 @@ func (r *relay) mendStreams(ctx context.Context, err error) {
 	if !errors.Is(err, jetstream.ErrNoStreamResponse) {
 		return
 	}
-	err = within(ctx, r.w.timing.Ack, func(ctx context.Context) error {
-		return EnsureStreams(ctx, r.w.js, r.w.opt.Replicas)
-	})
+	err = r.w.streams(ctx)
 	if err != nil && ctx.Err() == nil {
 		r.log.failed(err)
 	}

@@ -14,11 +14,11 @@ import (
 // worker: it goes on by itself.
 func TestStreamsThatAreDeletedAreMadeAnew(t *testing.T) {
 	t.Parallel()
-	for _, stream := range []string{jobs.StreamEvents, jobs.StreamRequests} {
+	for _, stream := range []string{jobs.StreamEvents, jobs.StreamRequests, jobs.StreamDead} {
 		t.Run(stream, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, newMemStore())
-			w.start("one", func(o *Options) { o.Timing.Pull = 400 * time.Millisecond })
+			w.start("one", func(o *Options) { o.Timing.Pull, o.Timing.Sweep = 400*time.Millisecond, 200*time.Millisecond })
 			w.send(jobs.ClusterCreate, "r1", "orders", stages("alpha"))
 			w.events("r1", jobs.OperationSucceededEv)
 
@@ -32,7 +32,7 @@ func TestStreamsThatAreDeletedAreMadeAnew(t *testing.T) {
 			})
 			w.ends("r2", jobs.OperationSucceeded)
 			w.until("its stream is there", func() bool {
-				_, err := w.js.Stream(ctx, jobs.StreamEvents)
+				_, err := w.js.Stream(ctx, stream)
 				return err == nil
 			})
 			inOrder(t, w.events("r2", jobs.OperationSucceededEv))

@@ -59,11 +59,19 @@ func Streams(replicas int) []jetstream.StreamConfig {
 // with what is needed; it changes nothing that exists. An unfit one is a
 // *StreamError.
 func EnsureStreams(ctx context.Context, js jetstream.JetStream, replicas int) error {
+	return ensureStreams(ctx, js, replicas, func(string) {})
+}
+
+// ensureStreams is EnsureStreams; made is told of each stream that it creates.
+func ensureStreams(ctx context.Context, js jetstream.JetStream, replicas int, made func(stream string)) error {
 	var unfit []error
 	for _, want := range Streams(replicas) {
-		info, err := ensureStream(ctx, js, want)
+		info, created, err := ensureStream(ctx, js, want)
 		if err != nil {
 			return fmt.Errorf("create stream %s: %w", want.Name, err)
+		}
+		if created {
+			made(want.Name)
 		}
 		if diffs := compareStream(want, info.Config); len(diffs) > 0 {
 			unfit = append(unfit, &StreamError{Stream: want.Name, Diffs: diffs})
@@ -72,18 +80,29 @@ func EnsureStreams(ctx context.Context, js jetstream.JetStream, replicas int) er
 	return errors.Join(unfit...)
 }
 
-func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+// streams makes sure, within the time of one call, that the worker's streams are
+// there; it logs which were not.
+func (w *Worker) streams(ctx context.Context) error {
+	return within(ctx, w.timing.Ack, func(ctx context.Context) error {
+		return ensureStreams(ctx, w.js, w.opt.Replicas, func(stream string) {
+			w.log.Info().Str("stream", stream).Msg("stream was not there, made")
+		})
+	})
+}
+
+func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (info *jetstream.StreamInfo, created bool, err error) {
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = js.CreateStream(ctx, want)
+		created = err == nil
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another worker was quicker
 			stream, err = js.Stream(ctx, want.Name)
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return stream.CachedInfo(), nil
+	return stream.CachedInfo(), created, nil
 }
 
 // compareStream says in which points that matter a stream differs.

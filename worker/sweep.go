@@ -5,10 +5,13 @@ import (
 	"time"
 )
 
-// sweep ends operations whose time is up and prunes what is old.
+// sweep ends operations whose time is up, prunes what is old, and sees to it that
+// the streams are there: whoever deleted one need not wait for the next message
+// in it.
 type sweep struct {
 	w         *Worker
 	log       *onceLog
+	streams   *onceLog
 	nextPrune time.Time
 }
 
@@ -27,9 +30,21 @@ func (s *sweep) run(ctx context.Context) error {
 		} else {
 			s.log.works()
 		}
+		s.mendStreams(ctx)
 		pause(ctx, s.w.timing.Sweep)
 	}
 	return nil
+}
+
+func (s *sweep) mendStreams(ctx context.Context) {
+	if !s.w.nc.IsConnected() {
+		return
+	}
+	if err := s.w.streams(ctx); err == nil {
+		s.streams.works()
+	} else if ctx.Err() == nil {
+		s.streams.failed(err)
+	}
 }
 
 func (s *sweep) pass(ctx context.Context) error {

@@ -110,9 +110,7 @@ func (w *Worker) drain(p *pool, end context.CancelCauseFunc) {
 // openStreams fails only where a person must change something; when NATS cannot
 // be reached the intake tries on.
 func (w *Worker) openStreams(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, w.timing.Ack)
-	defer cancel()
-	err := EnsureStreams(ctx, w.js, w.opt.Replicas)
+	err := w.streams(ctx)
 	var unfit *StreamError
 	if errors.As(err, &unfit) {
 		return err
@@ -134,7 +132,7 @@ func (w *Worker) hear(ctx context.Context) {
 func (w *Worker) chores() []Chore {
 	in := &intake{w: w, log: newOnceLog(w.log, "intake")}
 	re := &relay{w: w, log: newOnceLog(w.log, "relay")}
-	sw := &sweep{w: w, log: newOnceLog(w.log, "sweep"), nextPrune: time.Now().Add(w.timing.Sweep)}
+	sw := &sweep{w: w, log: newOnceLog(w.log, "sweep"), streams: newOnceLog(w.log, "streams"), nextPrune: time.Now().Add(w.timing.Sweep)}
 	own := []Chore{{Name: "intake", Run: in.run}, {Name: "relay", Run: re.run}, {Name: "sweep", Run: sw.run}}
 	return append(own, w.opt.Chores...)
 }

@@ -93,7 +93,7 @@ func (c failConn) Write(b []byte) (int, error) {
 		{"nats ack", "PUB $JS.ACK."},
 		{"nats event", "PUB pgforeman.v1.event."},
 		{"nats dead letter", "PUB pgforeman.v1.dead."},
-		{"nats stream", "PUB $JS.API.STREAM."},
+		{"nats stream", "PUB $JS.API.STREAM.CREATE."},
 		{"nats consumer", "PUB $JS.API.CONSUMER.DURABLE."},
 		{"nats consumer", "PUB $JS.API.CONSUMER.CREATE."},
 	} {
