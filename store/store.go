@@ -54,7 +54,7 @@ type Store struct {
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
 
 // pingTimeout bounds the ping of a connection that was idle for a second.
-const pingTimeout = time.Second
+const pingTimeout = 2 * time.Second
 
 // Open makes a Store. It does not wait for the database: a Store whose database
 // is away answers jobs.ErrUnavailable until it is back. The schema must have

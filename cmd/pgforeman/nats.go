@@ -61,10 +61,10 @@ func credentials(path string) (nats.Option, error) {
 
 // A worker's connection that is silent is pinged so often, and given up as dead
 // when so many pings were not answered: a connection whose other end vanished
-// without a word is made anew after 10 to 15 seconds (by default, nats.go takes
+// without a word is made anew after 8 to 12 seconds (by default, nats.go takes
 // six minutes).
 const (
-	natsPingInterval = 5 * time.Second
+	natsPingInterval = 4 * time.Second
 	natsPingsOut     = 2
 )
 
