@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"cmp"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -15,16 +17,20 @@ type counted struct {
 	boundaries []string
 }
 
-// chooseAll picks the kills of all lives.
+// chooseAll picks the kills of all lives, those first of which there is no like.
 func chooseAll(t *testing.T, all []counted) []kill {
 	t.Helper()
 	var todo []kill
 	known := map[string]bool{}
 	for _, c := range all {
-		for _, at := range c.choose(t, known) {
-			todo = append(todo, kill{c.life, at})
+		before := maps.Clone(known)
+		for _, at := range c.choose(t, before) {
+			todo = append(todo, kill{c.life, at, rank(at, known[subjectOf(at)])})
+			known[subjectOf(at)] = true
 		}
+		maps.Copy(known, before)
 	}
+	slices.SortStableFunc(todo, func(a, b kill) int { return cmp.Compare(a.rank, b.rank) })
 	return todo
 }
 
@@ -103,12 +109,16 @@ func (c counted) choose(t *testing.T, known map[string]bool) []string {
 	return chosen
 }
 
-// alike sorts what is the same again, the relay's publishing of one more event,
-// behind what is not: with a budget the latter comes first.
-func (k kill) alike() int {
-	switch kindOf(k.at) {
+// rank puts what is the same again behind what is not, so that with a budget the
+// latter comes first: names that were there before, and last the relay's
+// publishing of one more event.
+func rank(at string, known bool) int {
+	switch kindOf(at) {
 	case "nats event", "store.Published":
-		return occurrence(k.at) / 8
+		return min(occurrence(at), 2)
+	}
+	if known {
+		return 1
 	}
 	return 0
 }

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,9 +58,7 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 	if only := os.Getenv("PGFOREMAN_CHAOS_KILL"); only != "" {
 		killOf(t, only).run(t, bin, sum)
 	} else {
-		todo := chooseAll(t, countAll(t, bin, sum, side))
-		slices.SortStableFunc(todo, func(a, b kill) int { return cmp.Compare(a.alike(), b.alike()) })
-		for _, k := range todo {
+		for _, k := range chooseAll(t, countAll(t, bin, sum, side)) {
 			side.do(func() {
 				if since := time.Since(sum.began); budget() > 0 && since > budget() {
 					sum.untried.Add(1)
@@ -142,6 +139,7 @@ func countAll(t *testing.T, bin string, sum *killSummary, side *sides) []counted
 type kill struct {
 	life life
 	at   string
+	rank int // see rank
 }
 
 func killOf(t *testing.T, text string) kill {
@@ -149,7 +147,7 @@ func killOf(t *testing.T, text string) kill {
 	name, at, _ := strings.Cut(text, ": ")
 	i := slices.IndexFunc(lives(), func(l life) bool { return l.name == name })
 	require.GreaterOrEqualf(t, i, 0, "PGFOREMAN_CHAOS_KILL=%q: want LIFE: BOUNDARY", text)
-	return kill{lives()[i], at}
+	return kill{lives()[i], at, 0}
 }
 
 // tries is how often a boundary is looked for: some come only with the right

@@ -20,6 +20,8 @@ func failpointsDocker() func(http.RoundTripper) http.RoundTripper {
 	return func(t http.RoundTripper) http.RoundTripper { return &failDocker{RoundTripper: t} }
 }
 
+const idLength = 64
+
 type failDocker struct {
 	http.RoundTripper
 	names sync.Map // of containers and networks made by this process, by their ids
@@ -51,6 +53,8 @@ func (d *failDocker) nameOf(r *http.Request) string {
 		of = parts[1]
 		if name, ok := d.names.Load(of); ok {
 			of = name.(string)
+		} else if len(of) == idLength { // made by a call that was interrupted, or by another process
+			of = "unnamed"
 		}
 		parts = append(parts[:1], parts[2:]...)
 	}
