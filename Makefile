@@ -44,9 +44,8 @@ test-integration: images ## Run the whole-program tests alone; RUN=TestName pick
 	$(GO) test -p 1 -count 1 -timeout 30m -v $(if $(RUN),-run '$(RUN)') ./integration/...
 
 .PHONY: chaos
-chaos: images ## The long fault tests, hours: 1,000 seeds of the simulation, SIGKILL at every boundary on Docker
-	PGFOREMAN_CHAOS_SEEDS=1000 $(GO) test -count 1 -v -timeout 2h -run 'Chaos' ./jobs/cluster
-	PGFOREMAN_CHAOS_KILLS=all $(GO) test -count 1 -v -timeout 3h -run 'TestKilledAtEveryBoundary' ./integration
+chaos: images ## The long fault tests (hours): 1,000 seeds, SIGKILL at every boundary on Docker, outages of a minute
+	.ci/chaos
 
 # A worker that has something to shrink stops looking; so it may not shrink for long.
 FUZZTIME ?= 60s

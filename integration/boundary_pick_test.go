@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // counted is a life with its boundaries, in the order of a run without a kill.
@@ -22,6 +24,14 @@ func chooseAll(t *testing.T, all []counted) []kill {
 	t.Helper()
 	var todo []kill
 	known := map[string]bool{}
+	slices.SortStableFunc(all, func(a, b counted) int { // those of which every boundary is tried come first
+		if a.every == b.every {
+			return 0
+		} else if a.every {
+			return -1
+		}
+		return 1
+	})
 	for _, c := range all {
 		before := maps.Clone(known)
 		for _, at := range c.choose(t, before) {
@@ -76,8 +86,19 @@ func kindOf(name string) string {
 // subjectOf is a boundary without its number.
 func subjectOf(name string) string { return ordinal.ReplaceAllString(name, "") }
 
+// samples are the kills of "make test".
+func samples() []kill {
+	var todo []kill
+	for _, l := range lives() {
+		for _, at := range l.samples {
+			todo = append(todo, kill{life: l, at: at})
+		}
+	}
+	return todo
+}
+
 // choose picks boundaries: all of them; or the first of each name that no life
-// before has, and a sample of the others; or a few, spread evenly. known is what
+// before has, and a few of the others; or so many, spread evenly. known is what
 // was there before.
 func (c counted) choose(t *testing.T, known map[string]bool) []string {
 	some := 0
@@ -93,10 +114,10 @@ func (c counted) choose(t *testing.T, known map[string]bool) []string {
 	case setting == "list":
 		t.Logf("%s:\n%s", c.name, strings.Join(c.boundaries, "\n"))
 		return nil
-	case setting != "":
-		some, _ = strconv.Atoi(setting)
 	default:
-		some = c.sample
+		n, err := strconv.Atoi(setting)
+		require.NoError(t, err, "PGFOREMAN_CHAOS_KILLS is all, list or a number")
+		some = n
 	}
 	var chosen []string
 	for i, b := range c.boundaries {

@@ -33,9 +33,10 @@ var buildFailpoints = sync.OnceValues(func() (string, error) {
 
 // TestKilledAtEveryBoundary kills the worker with SIGKILL before and after the
 // commits and side effects of operations on the real Engine, and starts it
-// again: everything ends as if it had never died. Of each life a run without a
-// kill lists the boundaries, by name; then some of them are tried, several side
-// by side, each with a NATS server, a state database and an instance of its own.
+// again: everything ends as if it had never died. A few boundaries are named in
+// the lives; for more of them a run of each life without a kill lists all. They
+// are tried several side by side, each with a NATS server, a state database and
+// an instance of its own.
 //
 //	PGFOREMAN_CHAOS_KILLS=all go test -run 'TestKilledAtEveryBoundary$' -timeout 3h -v ./integration    all of them (make chaos)
 //	PGFOREMAN_CHAOS_KILLS=20  …                                                                         so many of each life
@@ -55,18 +56,23 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 
 	sum := newKillSummary()
 	side := newSides(sideBySide())
-	if only := os.Getenv("PGFOREMAN_CHAOS_KILL"); only != "" {
-		killOf(t, only).run(t, bin, sum)
-	} else {
-		for _, k := range chooseAll(t, countAll(t, bin, sum, side)) {
-			side.do(func() {
-				if since := time.Since(sum.began); budget() > 0 && since > budget() {
-					sum.untried.Add(1)
-					return
-				}
-				k.run(t, bin, sum)
-			})
-		}
+	var todo []kill
+	switch {
+	case os.Getenv("PGFOREMAN_CHAOS_KILL") != "":
+		todo = []kill{killOf(t, os.Getenv("PGFOREMAN_CHAOS_KILL"))}
+	case os.Getenv("PGFOREMAN_CHAOS_KILLS") != "":
+		todo = chooseAll(t, countAll(t, bin, sum, side))
+	default:
+		todo = samples()
+	}
+	for _, k := range todo {
+		side.do(func() {
+			if since := time.Since(sum.began); budget() > 0 && since > budget() {
+				sum.untried.Add(1)
+				return
+			}
+			k.run(t, bin, sum)
+		})
 	}
 	side.wait()
 	t.Log(sum.String())

@@ -22,29 +22,44 @@ type life struct {
 	// every says that each of its boundaries is tried in "make chaos"; else
 	// those that no life before it has, and a sample of the others.
 	every bool
-	// sample is how many are tried in "make test".
-	sample int
+	// samples are tried in "make test".
+	samples []string
 }
 
 const shop = "shop"
 
+// lives begin with the longest, so that none is waited for alone.
 func lives() []life {
 	return []life{
 		{
-			name: "create and delete", run: createAndDelete, every: true, sample: 3,
+			name: "two nodes", run: twoNodes,
+			fates: map[string]jobs.EventType{"create": jobs.OperationSucceededEv, "delete": jobs.OperationSucceededEv},
+			samples: []string{
+				"after docker POST /containers/create shop-2",
+				"before etcd revoke the leader key",
+			},
+		},
+		{
+			name: "create and delete", run: createAndDelete, every: true,
 			fates: map[string]jobs.EventType{
 				"create": jobs.OperationSucceededEv, "delete": jobs.OperationSucceededEv, "cancel": jobs.OperationRejected,
 			},
-		},
-		{
-			name: "create and cancel", run: createAndCancel, every: true, dead: 1, sample: 3,
-			fates: map[string]jobs.EventType{
-				"create": jobs.OperationCancelledEv, "cancel": jobs.OperationSucceededEv, "again": jobs.OperationRejected,
+			samples: []string{
+				"after nats ack",
+				"after docker POST /containers/create shop-etcd-1",
+				"before enable etcd authentication",
+				"after docker DELETE /containers shop-1",
 			},
 		},
 		{
-			name: "two nodes", run: twoNodes, sample: 2,
-			fates: map[string]jobs.EventType{"create": jobs.OperationSucceededEv, "delete": jobs.OperationSucceededEv},
+			name: "create and cancel", run: createAndCancel, every: true, dead: 1,
+			fates: map[string]jobs.EventType{
+				"create": jobs.OperationCancelledEv, "cancel": jobs.OperationSucceededEv, "again": jobs.OperationRejected,
+			},
+			samples: []string{
+				"after store.Published #3",
+				"before store.Admit operation.cancel",
+			},
 		},
 	}
 }

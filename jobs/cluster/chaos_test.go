@@ -156,7 +156,7 @@ func (m *summary) String() string {
 	for _, n := range m.checked {
 		checks += n
 	}
-	fmt.Fprintf(&b, "%d seeds in %s, %d checks of %d invariants; workers died at %d and slept at %d of %d boundaries\n\n",
+	fmt.Fprintf(&b, "SUMMARY of the simulation: %d seeds in %s, %d checks of %d invariants; workers died at %d and slept at %d of %d boundaries\n\n",
 		m.seeds, time.Since(m.began).Round(time.Second), checks, len(m.checked), m.struck(faultKill), m.struck(faultFreeze), boundaries())
 	fmt.Fprintf(&b, "| %-24s | %7s | %6s | %10s | %10s | %10s |\n", "fault", "times", "seeds", "violations", "median", "longest")
 	fmt.Fprintf(&b, "|%s|%s:|%s:|%s:|%s:|%s:|\n", strings.Repeat("-", 26), strings.Repeat("-", 8), strings.Repeat("-", 7),
