@@ -39,9 +39,9 @@ var buildFailpoints = sync.OnceValues(func() (string, error) {
 // an instance of its own.
 //
 //	PGFOREMAN_CHAOS_KILLS=all go test -run 'TestKilledAtEveryBoundary$' -timeout 3h -v ./integration    all of them (make chaos)
-//	PGFOREMAN_CHAOS_KILLS=20  …                                                                         so many of each life
+//	PGFOREMAN_CHAOS_KILLS=20  …                                                                         so many of each life, evenly
 //	PGFOREMAN_CHAOS_KILLS=list …                                                                        list them, kill nothing
-//	PGFOREMAN_CHAOS_KILL='create and delete: before etcd enable etcd authentication' …                  this one
+//	PGFOREMAN_CHAOS_KILL='create and delete: before enable etcd authentication' …                       this one, or several, a line each
 //	PGFOREMAN_CHAOS_SIDE=3      so many side by side
 //	PGFOREMAN_CHAOS_BUDGET=30m  none is begun after so long
 func TestKilledAtEveryBoundary(t *testing.T) {
@@ -59,7 +59,9 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 	var todo []kill
 	switch {
 	case os.Getenv("PGFOREMAN_CHAOS_KILL") != "":
-		todo = []kill{killOf(t, os.Getenv("PGFOREMAN_CHAOS_KILL"))}
+		for line := range strings.Lines(os.Getenv("PGFOREMAN_CHAOS_KILL")) {
+			todo = append(todo, killOf(t, strings.TrimSpace(line)))
+		}
 	case os.Getenv("PGFOREMAN_CHAOS_KILLS") != "":
 		todo = chooseAll(t, countAll(t, bin, sum, side))
 	default:
@@ -158,7 +160,7 @@ func killOf(t *testing.T, text string) kill {
 
 // tries is how often a boundary is looked for: some come only with the right
 // timing, like a step's progress.
-const tries = 3
+const tries = 2
 
 func (k kill) run(t *testing.T, bin string, sum *killSummary) {
 	for range tries {
