@@ -110,7 +110,7 @@ func (c counted) choose(t *testing.T, known map[string]bool) []string {
 		}
 		return c.boundaries
 	case setting == "all":
-		some = 20
+		some = c.few
 	case setting == "list":
 		t.Logf("%s:\n%s", c.name, strings.Join(c.boundaries, "\n"))
 		return nil

@@ -19,7 +19,8 @@ type killSummary struct {
 	checked    map[string]int
 	violations map[string]int
 	notMet     map[string]int // by life and boundary
-	untried    atomic.Int64   // for want of time
+	untried    atomic.Int64   // for want of time, or after too many failures
+	failed     atomic.Int64
 }
 
 type killSum struct {
@@ -119,7 +120,7 @@ func (m *killSummary) String() string {
 		fmt.Fprintf(&b, "| %-62s | %9d | %10d |\n", law, m.checked[law], m.violations[law])
 	}
 	if n := m.untried.Load(); n > 0 {
-		fmt.Fprintf(&b, "\n%d boundaries not tried for want of time (PGFOREMAN_CHAOS_BUDGET)", n)
+		fmt.Fprintf(&b, "\n%d boundaries not tried: PGFOREMAN_CHAOS_BUDGET was over, or too much had failed", n)
 	}
 	for _, where := range slices.Sorted(maps.Keys(m.notMet)) {
 		fmt.Fprintf(&b, "\nnot met in %d runs: %s", m.notMet[where], where)

@@ -20,8 +20,11 @@ type life struct {
 	// dead is how many dead letters there are at the end.
 	dead int
 	// every says that each of its boundaries is tried in "make chaos"; else
-	// those that no life before it has, and a sample of the others.
+	// those that no such life has, and a few of the others.
 	every bool
+	few   int
+	// env is of the first worker, besides.
+	env []string
 	// samples are tried in "make test".
 	samples []string
 }
@@ -32,12 +35,16 @@ const shop = "shop"
 func lives() []life {
 	return []life{
 		{
-			name: "two nodes", run: twoNodes,
+			name: "two nodes", run: twoNodes, few: 20,
 			fates: map[string]jobs.EventType{"create": jobs.OperationSucceededEv, "delete": jobs.OperationSucceededEv},
 			samples: []string{
 				"after docker POST /containers/create shop-2",
 				"before etcd revoke the leader key",
 			},
+		},
+		{
+			name: "drained", run: drained, env: []string{"PGFOREMAN_GRACE=1ms"},
+			fates: map[string]jobs.EventType{"create": jobs.OperationSucceededEv, "delete": jobs.OperationSucceededEv},
 		},
 		{
 			name: "create and delete", run: createAndDelete, every: true,
@@ -119,6 +126,24 @@ func twoNodes(m *mortal) {
 		}
 		return nil
 	})
+	m.publish("delete", jobs.ClusterDelete, shop, map[string]any{})
+	m.await("delete", jobs.OperationSucceededEv)
+}
+
+// drained tells the worker to stop while a step runs, with no time for it to
+// finish: the step is handed over.
+func drained(m *mortal) {
+	m.publish("create", jobs.ClusterCreate, shop, map[string]any{"nodes": 1, "etcd_members": 1, "memory_mb": 256})
+	m.eventually(4*time.Minute, "a container of the cluster", func() error {
+		if len(m.containers("")) == 0 {
+			return fmt.Errorf("none")
+		}
+		return nil
+	})
+	m.stop()
+	m.first = false
+	m.start()
+	m.await("create", jobs.OperationSucceededEv)
 	m.publish("delete", jobs.ClusterDelete, shop, map[string]any{})
 	m.await("delete", jobs.OperationSucceededEv)
 }

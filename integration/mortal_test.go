@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,6 +36,7 @@ type mortal struct {
 	natsURL  string
 	db       *storetest.DB
 	po       *portal
+	life     life
 
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -43,16 +45,17 @@ type mortal struct {
 	first  bool      // the process with the failure point is the one that runs
 }
 
-// startMortal starts a worker with the environment that says where it dies.
-func startMortal(t *testing.T, bin string, env ...string) *mortal {
+// startMortal starts a worker for a life, with the environment that says where
+// it dies.
+func startMortal(t *testing.T, bin string, l life, env ...string) *mortal {
 	t.Helper()
 	ns := natstest.Start(t)
-	m := &mortal{t: t, bin: bin, dir: t.TempDir(), natsURL: ns.URL(), db: storetest.New(t), first: true}
+	m := &mortal{t: t, bin: bin, dir: t.TempDir(), natsURL: ns.URL(), db: storetest.New(t), life: l, first: true}
 	m.instance = "kill-" + strings.ToLower(rand.Text()[:8])
 	key, err := store.NewKey()
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(m.keyFile(), []byte(key+"\n"), 0o400))
-	m.start(env...)
+	m.start(slices.Concat(l.env, env)...)
 	t.Cleanup(m.remove)
 	m.eventually(3*time.Minute, "the streams", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
