@@ -87,6 +87,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	for name, value := range map[string]string{
 		"application_name": "pgforeman",
 		"timezone":         "UTC",
+		// Whoever waits for a lock must see what was committed meanwhile,
+		// whatever the server's default is.
+		"default_transaction_isolation": "read committed",
 		// A worker that is suspended in the middle of a transaction must not
 		// hold its locks for as long as it sleeps.
 		"idle_in_transaction_session_timeout": "10s",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,7 +16,8 @@ import (
 // TestATenantsLimitIsHard has ten workers start the 500 queued operations of one
 // tenant at once, round after round, while others end, are turned round, or come
 // back to the queue: the tenant never has more active ones than its limit, and
-// always as many when it has work. A small tenant is served in the first round.
+// always as many when it has work, and whatever isolation the server prefers. A
+// small tenant is served in the first round.
 func TestATenantsLimitIsHard(t *testing.T) {
 	const workers, queued, limit, rounds = 10, 500, 8, 6
 	db, ctx := newDB(t), context.Background()
@@ -28,6 +30,7 @@ func TestATenantsLimitIsHard(t *testing.T) {
 		return nil
 	}))
 	admit(t, db.Store, creation("small", "r", "c"))
+	db.Exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$`)
 	stores := make([]*store.Store, workers)
 	for i := range stores {
 		stores[i] = db.Open(t, store.Options{MaxConns: 4})
@@ -96,4 +99,47 @@ func backToTheQueue(s *jobs.Snapshot) error {
 func turnedRound(s *jobs.Snapshot) error {
 	s.Operation.State, s.Operation.Undo = jobs.OperationUndoing, jobs.UndoCancel
 	return nil
+}
+
+// TestAReplayBesideAStartKeepsTheLimit has one worker in the middle of starting
+// an operation when an older one returns to the queue, and another worker finds
+// that: they see different candidates and one free place, and only one of them
+// may take it.
+func TestAReplayBesideAStartKeepsTheLimit(t *testing.T) {
+	db, ctx := newDB(t), context.Background()
+	older := admit(t, db.Store, creation("acme", "older", "c1"))
+	require.Equal(t, 1, startAll(t, db.Store))
+	require.NoError(t, db.Update(ctx, older.ID, nil, failed))
+	admit(t, db.Store, creation("acme", "younger", "c2"))
+
+	within, goOn, done := make(chan struct{}, 10), make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := db.StartQueued(ctx, 10, 1, func(s *jobs.Snapshot) error {
+			within <- struct{}{}
+			<-goOn
+			return start(s)
+		})
+		done <- err
+	}()
+	<-within
+	require.NoError(t, db.Update(ctx, older.ID, nil, func(s *jobs.Snapshot) error {
+		s.Operation.State, s.Operation.FinishedAt = jobs.OperationQueued, nil
+		return nil
+	}))
+	second := make(chan error, 1)
+	other := db.Open(t, store.Options{})
+	go func() {
+		_, err := other.StartQueued(ctx, 10, 1, start)
+		second <- err
+	}()
+	waits := false
+	require.Eventually(t, func() bool {
+		db.Scan(t, `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+			WHERE locktype = 'advisory' AND NOT granted AND datname = current_database())`, &waits)
+		return waits || len(second) > 0
+	}, 8*time.Second, 5*time.Millisecond, "the second worker neither waits nor ends")
+	close(goOn)
+	require.NoError(t, <-done)
+	require.NoError(t, <-second)
+	require.Equal(t, []string{"younger"}, states(t, db.Store, "acme", jobs.OperationRunning))
 }
