@@ -39,7 +39,6 @@ func startNATSWorker(t *testing.T, d *natsDeployment, env ...string) *natsWorker
 	}
 	bin, err := buildOnce()
 	require.NoError(t, err)
-	t.Cleanup(storetest.Stop)
 	db := storetest.New(t)
 	w := &natsWorker{t: t, bin: bin, d: d, files: t.TempDir(), logFile: filepath.Join(t.TempDir(), "worker.log")}
 	line, err := store.NewKey()
