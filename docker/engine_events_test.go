@@ -1,9 +1,12 @@
 package docker
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -40,6 +43,36 @@ func TestWatchConnectsAgain(t *testing.T) {
 		ev := <-stream
 		require.Equal(t, want, string(ev.Type)+" "+ev.Container)
 	}
+}
+
+// While the Engine refuses the stream, the loss is logged once and no resync makes
+// the watcher look at everything again and again.
+func TestWatchTellsAnOutageOnce(t *testing.T) {
+	var tries atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/_ping":
+			w.Header().Set("Api-Version", "1.41")
+		case tries.Add(1) < 5:
+			http.Error(w, "starting up", http.StatusServiceUnavailable)
+		default:
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+	}))
+	defer server.Close()
+	var log bytes.Buffer // written by the watcher before what is read from it
+	e, err := Open(Options{Host: "tcp://" + server.Listener.Addr().String(), Instance: "i", Log: zerolog.New(&log).Level(zerolog.InfoLevel)})
+	require.NoError(t, err)
+	defer e.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	stream := e.Watch(ctx, nil)
+	require.Equal(t, EventResync, (<-stream).Type)
+	require.EqualValues(t, 5, tries.Load(), "the first resync is the first connection")
+	require.Equal(t, 1, strings.Count(log.String(), "docker event stream lost"), log.String())
+	require.Equal(t, 1, strings.Count(log.String(), "docker event stream back"), log.String())
 }
 
 func TestEventSortsAttributesFromLabels(t *testing.T) {
