@@ -69,6 +69,18 @@ func (e heardEngine) StartContainer(ctx context.Context, name string) error {
 	return err
 }
 
+func (e heardEngine) PutFiles(ctx context.Context, name string, files []docker.File) error {
+	err := e.Engine.PutFiles(ctx, name, files)
+	e.heard(err)
+	return err
+}
+
+func (e heardEngine) Exec(ctx context.Context, name string, cmd []string, stdin []byte) (docker.ExecResult, error) {
+	r, err := e.Engine.Exec(ctx, name, cmd, stdin)
+	e.heard(err)
+	return r, err
+}
+
 func (e heardEngine) Inventory(ctx context.Context, labels docker.Labels) (docker.Inventory, error) {
 	i, err := e.Engine.Inventory(ctx, labels)
 	e.heard(err)
