@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -50,8 +51,9 @@ func (s *Store) AllocatePorts(ctx context.Context, clusterID, host string, wants
 }
 
 // ReallocatePort gives a cluster another port for one purpose, because not,
-// which it has, was found taken on the host: the next free one above it, then
-// from low on. When the purpose has another port than not already, that one is
+// which it has, was found taken on the host: a free one a little above it, then
+// from low on. How far is left to chance: another pgforeman on the host, which
+// has a state database of its own, has taken many ports in a row from low on. When the purpose has another port than not already, that one is
 // the answer.
 func (s *Store) ReallocatePort(ctx context.Context, clusterID, host, name string, low, high, not int) (int, error) {
 	var port int
@@ -64,7 +66,8 @@ func (s *Store) ReallocatePort(ctx context.Context, clusterID, host, name string
 		if err != nil {
 			return err
 		}
-		port, err = freePort(ctx, q, clusterID, host, name, not, low, high, []int{not})
+		leap := rand.IntN(max((high-low)/50, 1))
+		port, err = freePort(ctx, q, clusterID, host, name, not+leap, low, high, []int{not})
 		return err
 	})
 	return port, err
