@@ -37,7 +37,13 @@ type health struct {
 	mu   sync.Mutex
 	deps map[string]Dependency
 	seen map[string]bool // what has been asked at all
+
+	answered time.Time // when the database answered last
 }
+
+// slowAnswer is longer than most calls of the store may take: a call that ends
+// without an answer began at most so long before.
+const slowAnswer = 3 * time.Second
 
 // newHealth makes a health that knows of some dependencies from the start: they
 // are not OK until they have answered.
@@ -53,12 +59,25 @@ func newHealth(log zerolog.Logger, names ...string) *health {
 // end of the caller's own context says nothing.
 func (h *health) database(err error) {
 	switch {
+	case errors.Is(err, context.DeadlineExceeded) && h.answeredSince(slowAnswer):
+		// It waited while another call was answered: on a connection that has
+		// died, or one of many on a busy machine.
 	case isAway(err):
 		h.saw(dependencyDatabase, err)
 	case errors.Is(err, context.Canceled):
 	default:
+		h.mu.Lock()
+		h.answered = h.now()
+		h.mu.Unlock()
 		h.saw(dependencyDatabase, nil)
 	}
+}
+
+// answeredSince tells whether the database answered in the last d.
+func (h *health) answeredSince(d time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.answered.IsZero() && h.now().Sub(h.answered) < d
 }
 
 // isAway tells whether err says that the database cannot be reached now.

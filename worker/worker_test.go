@@ -127,6 +127,21 @@ func TestIdleWorkerIsQuiet(t *testing.T) {
 	require.LessOrEqual(t, rate, 2.0)
 }
 
+func TestACallThatWaitedWhileOthersWereAnsweredIsNoOutage(t *testing.T) {
+	var lines strings.Builder
+	h := newHealth(logTo(&lines))
+	now := time.Unix(1000, 0)
+	h.now = func() time.Time { return now }
+	h.database(nil)
+	now = now.Add(2 * time.Second)
+	h.database(context.DeadlineExceeded)
+	require.True(t, h.list()[0].OK)
+	require.Empty(t, lines.String())
+	now = now.Add(2 * time.Second)
+	h.database(context.DeadlineExceeded)
+	require.False(t, h.list()[0].OK, "nobody was answered for four seconds")
+}
+
 func TestHealthTellsChangesOnce(t *testing.T) {
 	var lines strings.Builder
 	h := newHealth(logTo(&lines))
