@@ -287,10 +287,10 @@ next:
 	return n
 }
 
-// outageTable is the summary for docs/reliability.md.
+// outageTable is the summary for docs/reliability.md; .ci/chaos looks for its first word.
 func outageTable(length time.Duration, trials []*trial) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "outages of %s\n\n| outage | noticed after | ready again after | creation done after | log lines | CPU meanwhile |\n|---|--:|--:|--:|--:|--:|\n", length)
+	fmt.Fprintf(&b, "SUMMARY outages of %s\n\n| outage | noticed after | ready again after | creation done after | log lines | CPU meanwhile |\n|---|--:|--:|--:|--:|--:|\n", length)
 	for _, tr := range trials {
 		fmt.Fprintf(&b, "| %s | %.1f s | %.1f s | %.1f s | %d | %.1f s |\n", tr.name,
 			tr.noticed.Seconds(), tr.ready.Seconds(), tr.finished.Seconds(), len(tr.lines), tr.used.Seconds())
