@@ -91,7 +91,11 @@ func TestKeeperRenewsCertificatesBeforeTheyEnd(t *testing.T) {
 		require.Equal(t, "pgforeman", o.Source)
 		require.JSONEq(t, `{"name": "orders", "certificates": true}`, string(o.Spec))
 
-		forward(70 * day) // it still waits for its turn
+		w.ended(jobs.OperationFailed)
+		pass(t, 2*keysEvery)
+		require.Len(t, w.asked(), 1, "one that failed is for a person, not for another try at once")
+		w.ended(jobs.OperationQueued) // it is replayed
+		forward(70 * day)
 		pass(t, time.Minute)
 		require.Len(t, w.asked(), 1, "never beside another operation")
 		w.ended(jobs.OperationFailed)
