@@ -28,7 +28,7 @@
 // Engine's events and looks at every cluster from time to time. When a leader's
 // container is dead it takes the leader key from it at once, so that a replica
 // takes over in about a second instead of after the lease's end; it starts what
-// has died, and tells what changed. It touches only clusters that no operation
+// has died, asks for new certificates before they end, and tells what changed. It touches only clusters that no operation
 // is making or deleting. The reaper removes what a worker that was suspended
 // for too long made for a cluster that has been deleted since.
 package cluster
