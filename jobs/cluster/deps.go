@@ -89,8 +89,9 @@ type Deps struct {
 	// Patroni and PostgreSQL: the place of failure points.
 	Change func(what string, change func() error) error
 
-	// now and probe are replaced by tests.
+	// now, wall and probe are replaced by tests.
 	now   func() time.Time
+	wall  func() time.Time
 	probe probe
 }
 
@@ -102,7 +103,10 @@ type Catalogue struct {
 	probe  probe
 	log    zerolog.Logger
 	ports  PortRange
-	now    func() time.Time
+	// now measures how long things take, by the monotonic clock, which nobody
+	// sets. wall is for what is written down, or compared with another clock's
+	// times: it may jump, so nothing may wait for it.
+	now, wall func() time.Time
 }
 
 // New checks d and makes a catalogue of it. It does no I/O.
@@ -110,7 +114,7 @@ func New(d Deps) (*Catalogue, error) {
 	if d.Engine == nil || d.State == nil {
 		return nil, errors.New("make the catalogue: an engine and a state are needed")
 	}
-	c := &Catalogue{engine: d.Engine, state: d.State, probe: d.probe, log: d.Log, ports: d.Ports, now: d.now}
+	c := &Catalogue{engine: d.Engine, state: d.State, probe: d.probe, log: d.Log, ports: d.Ports, now: d.now, wall: d.wall}
 	if c.ports == (PortRange{}) {
 		c.ports = PortRange{Low: defaultLowPort, High: defaultHighPort}
 	}
@@ -119,6 +123,9 @@ func New(d Deps) (*Catalogue, error) {
 	}
 	if c.now == nil {
 		c.now = time.Now
+	}
+	if c.wall == nil {
+		c.wall = time.Now
 	}
 	if c.probe == nil {
 		c.probe = newDialer(d.Engine, d.Change)

@@ -58,7 +58,7 @@ func (k *keeper) lookOnce(ctx context.Context, cluster jobs.Cluster, m *memory) 
 	if err != nil {
 		return false, err
 	}
-	now := recordsAt(v.records(s, m.records), k.now())
+	now := recordsAt(v.records(s, m.records), k.wall())
 	good := ideal(s, now)
 	if !good || len(changes(s, m.records, now)) > 0 {
 		// The listing is seconds old: an operation may have begun, which takes

@@ -88,7 +88,7 @@ func (k *keeper) start(ctx context.Context, s site, v view, m *memory, p part) {
 	if k.now().Before(r.next) {
 		return
 	}
-	if p.role == roleNode && v.leader == "" && v.othersRun(s, p.name) && k.now().Sub(box.FinishedAt) < electionTime {
+	if p.role == roleNode && v.leader == "" && v.othersRun(s, p.name) && k.justDied(box) {
 		return
 	}
 	r.next = k.now().Add(min(reviveFirst<<min(r.tries, 10), reviveMost))
@@ -101,6 +101,13 @@ func (k *keeper) start(ctx context.Context, s site, v view, m *memory, p part) {
 	default:
 		k.log.Info().Str("cluster", s.Name).Str("part", p.name).Int("exit_code", box.ExitCode).Msg("dead container started")
 	}
+}
+
+// justDied says that an election may be under way. A death that lies in the
+// future was written down before a clock was set back: nothing waits for that.
+func (k *keeper) justDied(box docker.Container) bool {
+	ago := k.wall().Sub(box.FinishedAt)
+	return ago >= 0 && ago < electionTime
 }
 
 // othersRun says that another node's container runs, which could lead.

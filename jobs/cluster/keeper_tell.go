@@ -24,7 +24,7 @@ func (k *keeper) tell(ctx context.Context, s site, m *memory, now []jobs.NodeRec
 		}
 		m.state = state
 	}
-	if !worthSaving(m, now) {
+	if !worthSaving(m, now, k.now()) {
 		return nil
 	}
 	if err := k.state.SaveNodes(ctx, s.ID, now); err != nil {
@@ -104,14 +104,14 @@ func trouble(s site, records []jobs.NodeRecord) string {
 // lagEvery is how often a change of nothing but a lag is saved.
 const lagEvery = 30 * time.Second
 
-// worthSaving compares with what is stored.
-func worthSaving(m *memory, now []jobs.NodeRecord) bool {
+// worthSaving compares with what is stored, at a time of the monotonic clock.
+func worthSaving(m *memory, now []jobs.NodeRecord, at time.Time) bool {
 	if len(now) != len(m.records) {
 		return true
 	}
 	for _, r := range now {
 		old := m.records[r.Name]
-		lagging := r.LagBytes != old.LagBytes && r.UpdatedAt.Sub(m.saved) > lagEvery
+		lagging := r.LagBytes != old.LagBytes && at.Sub(m.saved) > lagEvery
 		old.LagBytes, old.UpdatedAt = r.LagBytes, r.UpdatedAt
 		if old != r || lagging {
 			return true

@@ -64,7 +64,7 @@ func (c *Catalogue) admit(ctx context.Context, s site) error {
 
 // putKeys stores new secrets unless there are some.
 func (c *Catalogue) putKeys(ctx context.Context, s site) error {
-	k, err := newKeys(s, c.now())
+	k, err := newKeys(s, c.wall())
 	if err != nil {
 		return fmt.Errorf("make the secrets of cluster %s: %w", s.Name, err)
 	}

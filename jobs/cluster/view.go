@@ -179,7 +179,7 @@ func (c *Catalogue) records(ctx context.Context, s site, k keys, prev map[string
 	if err != nil {
 		c.log.Warn().Err(err).Str("cluster", s.Name).Msg("cluster not seen")
 	}
-	now := c.now()
+	now := c.wall()
 	out := v.records(s, prev)
 	for i := range out {
 		out[i].UpdatedAt = now
