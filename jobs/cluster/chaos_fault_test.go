@@ -34,6 +34,9 @@ const (
 	faultPoison fault = "unreadable"              // no request at all
 	faultOrder  fault = "cancel, replay, discard" // a person's order at a random time
 	faultDrain  fault = "worker drained"          // told to stop, replaced
+	faultBehind fault = "result overtaken"        // it arrives when another worker has a newer attempt
+	faultSelf   fault = "overtaken by itself"     // the same, and the newer attempt is the same worker's
+	faultClock  fault = "clock jumped"            // one worker's, by an hour
 )
 
 // Points of failure: every call that a worker makes, before and after its
@@ -63,6 +66,7 @@ type plan struct {
 	seed   uint64
 	rates  map[fault]float64
 	deaths map[string]death // by point, call and side
+	late   []lateness       // of results that are held back, one after the other
 	on     atomic.Bool
 
 	mu    sync.Mutex
@@ -115,6 +119,9 @@ func newPlan(seed uint64, lease time.Duration) *plan {
 			at = one(rng, []string{"store.Update" + before, "step.end" + before, "step.end" + after}) + fmt.Sprint(1+rng.IntN(40))
 		}
 		p.deaths[at] = death{fault: faultFreeze, sleep: sleep, light: rng.IntN(4) > 0}
+	}
+	for range maxLate {
+		p.late = append(p.late, lateness{inside: rng.IntN(2) == 0, alone: rng.IntN(6) > 0})
 	}
 	p.on.Store(true)
 	return p

@@ -62,6 +62,12 @@ func (g *gate) kill() bool {
 	return true
 }
 
+func (g *gate) isDead() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.dead
+}
+
 // freeze suspends the worker for a while; it tells whether it was awake. One that
 // sleeps lightly wakes at the worst moment, when its work has just begun anew.
 func (g *gate) freeze(d time.Duration, light bool) bool {
@@ -144,6 +150,9 @@ func call[T any](ctx context.Context, w *simWorker, point string, do func(contex
 	}
 	if err == nil {
 		w.sim.worked(point)
+		if point == "store.Update" {
+			w.sim.overcome("clock " + w.name)
+		}
 	}
 	return out, err
 }

@@ -20,6 +20,8 @@ func (h *history) step(c change) {
 	where := fmt.Sprintf("step %q of operation %s, attempt %d", c.Name, c.Operation, c.Attempt)
 	if c.Attempt > c.AttemptWas {
 		h.claimed(c, op, st, where)
+	} else if c.Was == "running" && c.State != "running" {
+		h.asked(c, where)
 	}
 	switch {
 	case c.State == "succeeded" && c.Was == "running":
@@ -34,8 +36,24 @@ func (h *history) step(c change) {
 	st.state = c.State
 }
 
+// asked checks that it was the attempt itself that ended: with a result, or by
+// giving the step back.
+func (h *history) asked(c change, where string) {
+	h.sim.check(invEnd, 1)
+	at, asked := h.sim.askedAt[attemptOf{c.Step, c.Attempt}]
+	if !asked || at.After(c.At.Add(clockSlack)) {
+		h.sim.violate(invEnd, "%s became %s, but that attempt had not ended it", where, c.State)
+	}
+}
+
 // claimed checks that the step may run.
 func (h *history) claimed(c change, op *pastOperation, st *pastStep, where string) {
+	if c.Was == "running" {
+		h.sim.check(invTakeOver, 1)
+		if !c.LeaseOver {
+			h.sim.violate(invTakeOver, "%s was claimed while attempt %d held the lease", where, c.AttemptWas)
+		}
+	}
 	h.sim.check(invOnce, 1)
 	if st.done && !c.Undoing {
 		h.sim.violate(invOnce, "%s was claimed after the step had succeeded", where)

@@ -1,10 +1,14 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/vcs-iaas/pgforeman/jobs/etcd"
 	"github.com/vcs-iaas/pgforeman/jobs/patroni"
@@ -238,4 +242,25 @@ func (p *simParts) read(ctx context.Context, s site, k keys, port int, token str
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return who, p.tokens[s.ID][token], err
+}
+
+// answers tells whether a part answers somebody who holds the keys.
+func (h *simHost) answers(s site, k keys, part string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b, ok := h.containers[s.container(part)]
+	return ok && b.Running() && !b.stale && bytes.Equal(b.ca, k[caCert]) && time.Since(b.StartedAt) > bootTime && time.Now().After(b.valid)
+}
+
+// validFrom is the moment from which a certificate counts.
+func validFrom(certPEM []byte) time.Time {
+	block, _ := pem.Decode(certPEM)
+	if block == nil {
+		return time.Time{}
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return time.Time{}
+	}
+	return cert.NotBefore
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/vcs-iaas/pgforeman/docker"
 	"github.com/vcs-iaas/pgforeman/jobs"
 )
 
@@ -55,31 +54,38 @@ func (s *sim) disturb(p *portal) {
 		if rng.IntN(requests/2) == 0 {
 			s.crash(rng)
 		}
+		if rng.IntN(requests/4) == 0 {
+			s.jump(rng)
+		}
 		p.next()
 		s.pass(time.Duration(rng.IntN(60)) * time.Millisecond)
 	}
 	for end := time.Now().Add(stubborn); time.Now().Before(end) && !s.until(300*time.Millisecond, s.hadEnough); {
-		switch rng.IntN(4) {
-		case 0, 1:
+		switch rng.IntN(8) {
+		case 0, 1, 2:
 			s.crash(rng)
-		case 2:
+		case 3, 4, 5:
 			p.next()
-		case 3:
+		case 6:
+			s.jump(rng)
+		case 7:
 			s.drain(rng)
 		}
 	}
 }
 
-// stubborn is for how long faults go on at most after the last request.
-const stubborn = 5 * time.Second
+// stubborn is for how long faults go on at most after the last request; on a
+// machine that is loaded little happens meanwhile.
+const stubborn = 12 * time.Second
 
-// hadEnough tells whether the death that this seed is about has come, and most
-// operations have ended in spite of everything.
+// hadEnough tells whether the death that this seed is about has come, late results
+// too, and most operations have ended in spite of everything.
 func (s *sim) hadEnough() bool {
 	s.mu.Lock()
 	struck := s.struckAt[string(faultKill)+" "+boundary(int(s.seed))]
+	late := s.stat(faultBehind).times + s.stat(faultSelf).times
 	s.mu.Unlock()
-	if !struck {
+	if !struck || late < enoughLate {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -87,97 +93,6 @@ func (s *sim) hadEnough() bool {
 	var ended, all int
 	err := s.watch.QueryRow(ctx, `SELECT count(*) FILTER (WHERE finished_at IS NOT NULL), count(*) FROM operations`).Scan(&ended, &all)
 	return err == nil && ended*4 >= all*3
-}
-
-// outage is something that all workers lose.
-func (s *sim) outage(rng *rand.Rand, theme fault) func(*rand.Rand) {
-	all := []func(*rand.Rand){s.databaseAway, s.cutConnections, s.restartNATS, s.dockerIsAway}
-	if theme == faultDB {
-		all = all[:3]
-	}
-	return one(rng, all)
-}
-
-func (s *sim) databaseAway(rng *rand.Rand) {
-	s.log("database away")
-	s.dbAway.Store(true)
-	time.AfterFunc(time.Duration(200+rng.IntN(900))*time.Millisecond, func() {
-		s.dbAway.Store(false)
-		s.struck(faultDB, "database")
-	})
-}
-
-func (s *sim) dockerIsAway(rng *rand.Rand) {
-	s.log("docker away")
-	s.dockerAway.Store(true)
-	time.AfterFunc(time.Duration(200+rng.IntN(900))*time.Millisecond, func() {
-		s.dockerAway.Store(false)
-		s.struck(faultDocker, "docker")
-	})
-}
-
-// cutConnections ends every connection that the workers have to the database,
-// whatever they are doing on it: a commit may have happened without an answer.
-func (s *sim) cutConnections(*rand.Rand) {
-	s.log("database connections cut")
-	s.struck(faultCut, "database")
-	s.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name <> $1`, observer)
-}
-
-func (s *sim) restartNATS(rng *rand.Rand) {
-	s.log("NATS restarted")
-	s.server.Stop()
-	s.pass(time.Duration(rng.IntN(300)) * time.Millisecond)
-	s.server.Restart()
-	s.struck(faultNATS, "nats")
-}
-
-// drain stops a worker as SIGTERM does, and starts another: a rolling upgrade.
-func (s *sim) drain(rng *rand.Rand) {
-	s.mu.Lock()
-	w := one(rng, s.workers)
-	s.mu.Unlock()
-	s.log("%s drained", w.name)
-	s.struck(faultDrain, "")
-	w.stop()
-	if err := s.spawn(); err != nil {
-		s.violate(invWorkersUp, "%v", err)
-	}
-}
-
-// crash ends a container of some cluster. It comes back by itself, as its restart
-// policy wants; one of a ready cluster may stay down, as if a person had killed
-// it, until the keeper starts it.
-func (s *sim) crash(rng *rand.Rand) {
-	box := s.host.any(rng.IntN(1000))
-	if box.Name == "" {
-		return
-	}
-	var ready bool
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	err := s.watch.QueryRow(ctx, `SELECT count(*) > 0 FROM clusters WHERE id = $1 AND state = 'ready'`, box.Labels[docker.LabelClusterID]).Scan(&ready)
-	back := time.Duration(50+rng.IntN(1200)) * time.Millisecond
-	if err == nil && ready && rng.IntN(2) == 0 {
-		back = 0
-	}
-	s.struck(faultCrash, "")
-	s.log("%s crashed, back after %s", box.Name, back)
-	s.host.crash(box.Name, back)
-}
-
-// overdue lets the deadline of an operation pass.
-func (s *sim) overdue() {
-	s.struck(faultLate, "")
-	s.exec(`UPDATE operations SET deadline = now() WHERE id = (SELECT id FROM operations WHERE state = 'running' LIMIT 1)`)
-}
-
-func (s *sim) exec(sql string, args ...any) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if _, err := s.watch.Exec(ctx, sql, args...); err != nil {
-		s.t.Errorf("%s: %v", sql, err)
-	}
 }
 
 // calm ends all faults, and wakes who is suspended when its time has come.

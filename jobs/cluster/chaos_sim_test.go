@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/vcs-iaas/pgforeman/jobs"
 	"github.com/vcs-iaas/pgforeman/store/storetest"
 	"github.com/vcs-iaas/pgforeman/worker"
 	"github.com/vcs-iaas/pgforeman/worker/natstest"
@@ -40,6 +41,11 @@ type sim struct {
 	workers    []*simWorker
 	secrets    map[string]string // value → name
 	ranAt      map[runKey]time.Time
+	leases     map[jobs.Lease]string   // → operation/step
+	held       []*heldBack             // calls that are late
+	results    int                     // of attempts that ended well
+	releases   int                     // of steps by workers that stop
+	askedAt    map[attemptOf]time.Time // attempts that meant to end
 	pending    map[string][]struckAt
 	seen       map[fault]*faultStat
 	struckAt   map[string]bool // boundaries at which a worker died or slept
@@ -72,8 +78,10 @@ func newSim(t *testing.T, seed uint64) *sim {
 	s := &sim{
 		t: t, seed: seed, began: time.Now(), plan: newPlan(seed, simTiming().Lease), host: newSimHost(),
 		secrets: map[string]string{}, ranAt: map[runKey]time.Time{}, pending: map[string][]struckAt{},
+		leases: map[jobs.Lease]string{}, askedAt: map[attemptOf]time.Time{},
 		seen: map[fault]*faultStat{}, checked: map[string]int{}, struckAt: map[string]bool{},
 	}
+	s.host.started = func(container string) { s.overcome("container " + container) }
 	s.parts = newSimParts(s.host)
 	s.host.taken[25001], s.host.taken[25004] = true, true
 	s.db = storetest.New(t)
@@ -171,17 +179,21 @@ func (s *sim) struck(f fault, key string) { s.waits(f, key, true) }
 func (s *sim) waits(f fault, key string, count bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := s.seen[f]
-	if st == nil {
-		st = &faultStat{}
-		s.seen[f] = st
-	}
+	st := s.stat(f)
 	if count {
 		st.times++
 	}
 	if key != "" {
 		s.pending[key] = append(s.pending[key], struckAt{f, time.Now()})
 	}
+}
+
+// stat is what became of a fault so far. The caller holds s.mu.
+func (s *sim) stat(f fault) *faultStat {
+	if s.seen[f] == nil {
+		s.seen[f] = &faultStat{}
+	}
+	return s.seen[f]
 }
 
 // overcome notes that what a fault had struck works again.

@@ -46,20 +46,40 @@ func (g gatedStore) StartQueued(ctx context.Context, limit, perTenant int, start
 
 func (g gatedStore) Claim(ctx context.Context, name string, limit int, steps []string, lease time.Duration) ([]jobs.Claimed, error) {
 	return call(ctx, g.w, "store.Claim", func(ctx context.Context) ([]jobs.Claimed, error) {
-		return g.db.Claim(ctx, name, limit, steps, lease)
+		if err := g.w.lost("store.Claim"); err != nil {
+			return nil, err
+		}
+		claimed, err := g.db.Claim(ctx, name, limit, steps, lease)
+		g.w.sim.leased(claimed)
+		return claimed, err
 	})
 }
 
 func (g gatedStore) Renew(ctx context.Context, name string, leases []jobs.Lease, lease time.Duration) ([]jobs.Held, error) {
-	return call(ctx, g.w, "store.Renew", func(ctx context.Context) ([]jobs.Held, error) { return g.db.Renew(ctx, name, leases, lease) })
+	return call(ctx, g.w, "store.Renew", func(ctx context.Context) ([]jobs.Held, error) {
+		if err := g.w.lost("store.Renew"); err != nil {
+			return nil, err
+		}
+		return g.db.Renew(ctx, name, leases, lease)
+	})
 }
 
 func (g gatedStore) Release(ctx context.Context, leases []jobs.Lease) error {
-	return call0(ctx, g.w, "store.Release", func(ctx context.Context) error { return g.db.Release(ctx, leases) })
+	return call0(ctx, g.w, "store.Release", func(ctx context.Context) error {
+		for _, l := range leases {
+			g.w.sim.asked(l)
+		}
+		return g.release(ctx, leases)
+	})
 }
 
 func (g gatedStore) Update(ctx context.Context, operation string, lease *jobs.Lease, rule jobs.Rule) error {
-	return call0(ctx, g.w, "store.Update", func(ctx context.Context) error { return g.db.Update(ctx, operation, lease, rule) })
+	return call0(ctx, g.w, "store.Update", func(ctx context.Context) error {
+		if lease == nil {
+			return g.db.Update(ctx, operation, nil, rule)
+		}
+		return g.update(ctx, operation, lease, g.w.sim.ending(*lease, rule))
+	})
 }
 
 func (g gatedStore) Overdue(ctx context.Context, limit int) ([]string, error) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -47,6 +48,8 @@ type simWorker struct {
 	stop context.CancelFunc
 	made chan struct{} // closed when it runs
 	done chan struct{} // closed when it has ended
+
+	jumped atomic.Int64 // by how much its clock is wrong
 
 	mu   sync.Mutex
 	runs map[string]int // steps under way
@@ -112,7 +115,7 @@ func (w *simWorker) engine() (*worker.Worker, error) {
 		log = zerolog.New(zerolog.NewTestWriter(w.sim.t)).With().Timestamp().Logger()
 	}
 	c, err := New(Deps{
-		Engine: gatedEngine{w}, State: gated, Log: log, Ports: PortRange{Low: 25000, High: 25099}, now: w.sim.clock, probe: gatedProbe{w},
+		Engine: gatedEngine{w}, State: gated, Log: log, Ports: PortRange{Low: 25000, High: 25099}, now: w.sim.clock, wall: w.wall, probe: gatedProbe{w},
 	})
 	if err != nil {
 		return nil, err
@@ -133,9 +136,14 @@ func (w *simWorker) reap(ctx context.Context, c *Catalogue) error {
 	return nil
 }
 
-// clock runs ten times as fast as the real one: some waits of the catalogue are
-// for seconds.
+// clock is the monotonic one, which nobody sets. It runs ten times as fast as the
+// real one: some waits of the catalogue are for seconds.
 func (s *sim) clock() time.Time { return s.began.Add(10 * time.Since(s.began)) }
+
+// wall is the worker's own clock on the wall, which may be wrong by hours.
+func (w *simWorker) wall() time.Time {
+	return time.Now().Round(0).Add(time.Duration(w.jumped.Load()))
+}
 
 // steps are the catalogue's with shorter limits, and points of failure at both
 // ends.
@@ -170,6 +178,7 @@ func (w *simWorker) attempt(ctx context.Context, a *jobs.Attempt, undo bool, run
 	if w.sim.rouse(key) {
 		w.pause(ctx, 30*time.Millisecond) // what the sleeper had on its way arrives now
 	}
+	w.settleLate(key)
 	w.holds(key, 1)
 	defer w.holds(key, -1)
 	if err := w.boundary("step.begin", key); err != nil {

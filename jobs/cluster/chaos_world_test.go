@@ -23,6 +23,7 @@ type simHost struct {
 	volumes    map[string]*simVolume
 	containers map[string]*simBox
 	taken      map[int]bool // host ports of other programs
+	started    func(container string)
 }
 
 // simVolume remembers whose secrets its data was made with.
@@ -34,8 +35,9 @@ type simVolume struct {
 type simBox struct {
 	docker.Container
 	spec  docker.ContainerSpec
-	ca    []byte // of its secrets
-	stale bool   // its data was made with other secrets: it never answers
+	ca    []byte    // of its secrets
+	stale bool      // its data was made with other secrets: it never answers
+	valid time.Time // from then on its certificates are; the host's clock is right
 }
 
 // bootTime is how long a part takes from its start to its first answer.
@@ -44,7 +46,7 @@ const bootTime = 10 * time.Millisecond
 func newSimHost() *simHost {
 	return &simHost{
 		networks: map[string]docker.Object{}, volumes: map[string]*simVolume{}, containers: map[string]*simBox{},
-		taken: map[int]bool{},
+		taken: map[int]bool{}, started: func(string) {},
 	}
 }
 
@@ -97,6 +99,7 @@ func (h *simHost) EnsureContainer(_ context.Context, s docker.ContainerSpec) (do
 		}
 	}
 	b := &simBox{spec: s, ca: fileOf(s, "ca.pem")}
+	b.valid = validFrom(b.ca)
 	for _, m := range s.Mounts {
 		if m.Target != dataPath {
 			continue
@@ -109,6 +112,7 @@ func (h *simHost) EnsureContainer(_ context.Context, s docker.ContainerSpec) (do
 	}
 	b.Container = docker.Container{ID: h.id(), Name: s.Name, State: docker.StateRunning, Labels: s.Labels, StartedAt: time.Now()}
 	h.containers[s.Name] = b
+	h.started(s.Name)
 	return b.Container, nil
 }
 
@@ -165,6 +169,7 @@ func (h *simHost) StartContainer(_ context.Context, name string) error {
 		return fmt.Errorf("start container %q: %w", name, docker.ErrNotFound)
 	}
 	b.State, b.StartedAt = docker.StateRunning, time.Now()
+	h.started(name)
 	return nil
 }
 
@@ -294,12 +299,4 @@ func (h *simHost) Watch(ctx context.Context, _ docker.Labels) <-chan docker.Even
 		close(out)
 	}()
 	return out
-}
-
-// answers tells whether a part answers somebody who holds the keys.
-func (h *simHost) answers(s site, k keys, part string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	b, ok := h.containers[s.container(part)]
-	return ok && b.Running() && !b.stale && bytes.Equal(b.ca, k[caCert]) && time.Since(b.StartedAt) > bootTime
 }
