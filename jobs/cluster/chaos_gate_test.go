@@ -101,10 +101,6 @@ func (g *gate) disturbed() bool {
 	return light
 }
 
-// longest is for how long a call hangs at most where its caller sets no limit,
-// as the Docker adapter's own limits do.
-const longest = 1500 * time.Millisecond
-
 // call carries out one call of a worker with what goes wrong at it.
 func call[T any](ctx context.Context, w *simWorker, point string, do func(context.Context) (T, error)) (T, error) {
 	var none T
@@ -163,7 +159,7 @@ func call0(ctx context.Context, w *simWorker, point string, do func(context.Cont
 	return err
 }
 
-func (w *simWorker) hang(ctx context.Context) { w.wait(ctx, longest) }
+func (w *simWorker) hang(ctx context.Context) { w.wait(ctx, w.sim.slow(longest)) }
 
 func (w *simWorker) pause(ctx context.Context, d time.Duration) { w.wait(ctx, d) }
 

@@ -30,9 +30,6 @@ type lateness struct {
 }
 
 const (
-	// latest is how late a call may arrive: the store gives a transaction three
-	// seconds.
-	latest = 2200 * time.Millisecond
 	// enoughLate is how many results of a seed are overtaken, maxLate how many are
 	// held back for that.
 	enoughLate = 5
@@ -124,7 +121,7 @@ func (s *sim) hold(w *simWorker, lease jobs.Lease, step string, l lateness) *hel
 // await waits until the step was claimed again, or it takes too long. A worker
 // that dies meanwhile has no effect.
 func (h *heldBack) await(w *simWorker) error {
-	timer := time.NewTimer(latest)
+	timer := time.NewTimer(w.sim.slow(latest))
 	defer timer.Stop()
 	select {
 	case <-h.claimed:
@@ -160,7 +157,7 @@ func (s *sim) arriving(step string) (list []*heldBack) {
 // it meets an attempt which has not ended.
 func (w *simWorker) settleLate(step string) {
 	for _, h := range w.sim.arriving(step) {
-		timer := time.NewTimer(longest)
+		timer := time.NewTimer(w.sim.slow(longest))
 		select {
 		case <-h.arrived:
 		case <-timer.C:

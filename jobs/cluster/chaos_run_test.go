@@ -25,7 +25,7 @@ func (s *sim) run() {
 		return
 	}
 	s.check(invSettled, 1)
-	s.log("settled")
+	s.log("settled, everything %.1f times as slow as usual", s.pace)
 	s.mend(p)
 	s.log("mended")
 	s.close()
@@ -60,7 +60,7 @@ func (s *sim) disturb(p *portal) {
 		p.next()
 		s.pass(time.Duration(rng.IntN(60)) * time.Millisecond)
 	}
-	for end := time.Now().Add(stubborn); time.Now().Before(end) && !s.until(300*time.Millisecond, s.hadEnough); {
+	for end := time.Now().Add(s.slow(stubborn)); time.Now().Before(end) && !s.until(300*time.Millisecond, s.hadEnough); {
 		switch rng.IntN(8) {
 		case 0, 1, 2:
 			s.crash(rng)
@@ -73,10 +73,6 @@ func (s *sim) disturb(p *portal) {
 		}
 	}
 }
-
-// stubborn is for how long faults go on at most after the last request; on a
-// machine that is loaded little happens meanwhile.
-const stubborn = 12 * time.Second
 
 // hadEnough tells whether the death that this seed is about has come, late results
 // too, and most operations have ended in spite of everything.

@@ -24,6 +24,7 @@ type sim struct {
 	t       *testing.T
 	seed    uint64
 	began   time.Time
+	pace    float64 // how much slower than usual the machine is
 	plan    *plan
 	host    *simHost
 	parts   *simParts
@@ -76,7 +77,7 @@ type violation struct{ invariant, text string }
 
 func newSim(t *testing.T, seed uint64) *sim {
 	s := &sim{
-		t: t, seed: seed, began: time.Now(), plan: newPlan(seed, simTiming().Lease), host: newSimHost(),
+		t: t, seed: seed, began: time.Now(), host: newSimHost(),
 		secrets: map[string]string{}, ranAt: map[runKey]time.Time{}, pending: map[string][]struckAt{},
 		leases: map[jobs.Lease]string{}, askedAt: map[attemptOf]time.Time{},
 		seen: map[fault]*faultStat{}, checked: map[string]int{}, struckAt: map[string]bool{},
@@ -96,6 +97,8 @@ func newSim(t *testing.T, seed uint64) *sim {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.watch.Close)
+	s.pace = s.measure()
+	s.plan = newPlan(seed, s.slow(simLease))
 	s.server = natstest.Start(t)
 	s.natsURL = s.server.URL()
 	if s.js, err = jetstream.New(s.server.Connect()); err != nil {

@@ -18,22 +18,10 @@ import (
 	"github.com/vcs-iaas/pgforeman/worker"
 )
 
-// simTiming is the engine's clockwork, some seven times faster than the real one.
-func simTiming() worker.Timing {
-	return worker.Timing{
-		Lease: 800 * time.Millisecond, Fence: 600 * time.Millisecond, Heartbeat: 200 * time.Millisecond,
-		Duty: 250 * time.Millisecond, Poll: 150 * time.Millisecond, RelayPoll: 250 * time.Millisecond,
-		Sweep: 150 * time.Millisecond, Pull: 2 * time.Second, Unknown: 20 * time.Millisecond,
-		Announce: 10 * time.Millisecond, Throttle: 30 * time.Millisecond, Abandon: 300 * time.Millisecond,
-		Statement: time.Second, Ack: time.Second, Patience: 4 * time.Second,
-	}
-}
-
 const (
 	simConcurrency = 8
 	simPerTenant   = 3
 	simAttempts    = 3
-	stepTimeout    = time.Second
 )
 
 // simWorker is a real worker with a real catalogue, behind a gate.
@@ -63,7 +51,7 @@ func (s *sim) spawn() error {
 	}
 	var err error
 	w.db, err = store.Open(context.Background(), store.Options{
-		DSN: s.db.DSN, Keyring: s.db.Keyring, MaxConns: 4, Instance: "test", CallTimeout: 3 * time.Second,
+		DSN: s.db.DSN, Keyring: s.db.Keyring, MaxConns: 4, Instance: "test", CallTimeout: s.slow(callTimeout),
 	})
 	if err != nil {
 		return fmt.Errorf("open the store of %s: %w", w.name, err)
@@ -122,7 +110,7 @@ func (w *simWorker) engine() (*worker.Worker, error) {
 	}
 	return worker.New(worker.Options{
 		Name: w.name, Instance: "test", Concurrency: simConcurrency, PerTenant: simPerTenant, Kinds: c.Kinds(), Steps: w.steps(c),
-		Store: gated, NATS: w.nc, Log: log, Grace: 50 * time.Millisecond, Timing: simTiming(),
+		Store: gated, NATS: w.nc, Log: log, Grace: 50 * time.Millisecond, Timing: w.sim.timing(),
 		Chores: []worker.Chore{{Name: "keeper", Run: c.Keeper}, {Name: "reaper", Run: func(ctx context.Context) error { return w.reap(ctx, c) }}},
 	})
 }
@@ -151,7 +139,7 @@ func (w *simWorker) steps(c *Catalogue) []jobs.StepType {
 	list := c.Steps()
 	for i := range list {
 		st := &list[i]
-		st.Timeout = stepTimeout
+		st.Timeout = w.sim.slow(stepTimeout)
 		st.Retry = jobs.Retry{Attempts: simAttempts, Initial: 5 * time.Millisecond, Max: 50 * time.Millisecond}
 		run, undo := st.Run, st.Undo
 		st.Run = func(ctx context.Context, a *jobs.Attempt) (result jobs.Result, err error) {
