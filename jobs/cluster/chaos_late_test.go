@@ -69,6 +69,17 @@ func (s *sim) overtaken(h *heldBack, by jobs.Lease) {
 		time.Since(s.began).Milliseconds(), h.lease.Owner, h.lease.Attempt, h.step, by.Attempt, by.Owner))
 }
 
+// lateSoFar is how many calls came after a newer attempt had begun. The caller
+// holds s.mu.
+func (s *sim) lateSoFar() (n int) {
+	for _, f := range []fault{faultBehind, faultSelf} {
+		if st := s.seen[f]; st != nil {
+			n += st.times
+		}
+	}
+	return n
+}
+
 // holdBack says whether this call of an attempt, which is its last, is one that
 // the seed holds back.
 func (s *sim) holdBack(w *simWorker, lease jobs.Lease) *heldBack {
@@ -85,8 +96,7 @@ func (s *sim) holdBack(w *simWorker, lease jobs.Lease) *heldBack {
 	}
 	// Every other one, until the seed has seen enough of them arrive too late.
 	s.results++
-	late := s.stat(faultBehind).times + s.stat(faultSelf).times
-	if s.results%2 == 0 || late >= enoughLate || len(s.plan.late) == 0 {
+	if s.results%2 == 0 || s.lateSoFar() >= enoughLate || len(s.plan.late) == 0 {
 		return nil
 	}
 	h := s.hold(w, lease, step, s.plan.late[0])

@@ -79,7 +79,7 @@ func (s *sim) disturb(p *portal) {
 func (s *sim) hadEnough() bool {
 	s.mu.Lock()
 	struck := s.struckAt[string(faultKill)+" "+boundary(int(s.seed))]
-	late := s.stat(faultBehind).times + s.stat(faultSelf).times
+	late := s.lateSoFar()
 	s.mu.Unlock()
 	if !struck || late < enoughLate {
 		return false
