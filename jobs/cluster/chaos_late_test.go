@@ -241,13 +241,13 @@ func (w *simWorker) lost(point string) error {
 	for _, h := range w.sim.held {
 		mine := h.w == w
 		stays := h.w.told.Err() == nil && !h.w.gate.isDead()
-		if !(point == "store.Renew" && mine || point == "store.Claim" && !mine && h.alone && stays) {
-			continue
-		}
+		lost := point == "store.Renew" && mine || point == "store.Claim" && !mine && h.alone && stays
 		select {
 		case <-h.claimed:
 		default:
-			return w.sim.refuse(point, errLinkDown)
+			if lost {
+				return w.sim.refuse(point, errLinkDown)
+			}
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ func (c *Catalogue) issueCertificates() jobs.StepType {
 				return jobs.Result{}, refusal(jobs.CodeStepFailed,
 					"cluster %s is %s, so its parts cannot be given certificates; replay or discard what failed, or delete it", s.Name, s.State)
 			}
-			made, err := newCertificates(s, pki.Authority{CertPEM: k[caCert], KeyPEM: k[caKey]}, c.now())
+			made, err := newCertificates(s, pki.Authority{CertPEM: k[caCert], KeyPEM: k[caKey]}, c.wall())
 			if err != nil {
 				return jobs.Result{}, jobs.Permanent(fmt.Errorf("issue certificates for cluster %s: %w", s.Name, err))
 			}
