@@ -72,6 +72,8 @@ func occurrence(name string) int {
 func kindOf(name string) string {
 	words := strings.Fields(ordinal.ReplaceAllString(name, ""))
 	switch words = words[1:]; words[0] {
+	case "exec":
+		return "docker exec"
 	case "docker":
 		return strings.Join(words[:3], " ")
 	case "nats":

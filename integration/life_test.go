@@ -47,6 +47,12 @@ func lives() []life {
 			fates: map[string]jobs.EventType{"create": jobs.OperationSucceededEv, "delete": jobs.OperationSucceededEv},
 		},
 		{
+			name: "rotated", run: rotated,
+			fates: map[string]jobs.EventType{
+				"create": jobs.OperationSucceededEv, "rotate": jobs.OperationSucceededEv, "delete": jobs.OperationSucceededEv,
+			},
+		},
+		{
 			name: "create and delete", run: createAndDelete, every: true,
 			fates: map[string]jobs.EventType{
 				"create": jobs.OperationSucceededEv, "delete": jobs.OperationSucceededEv, "cancel": jobs.OperationRejected,
@@ -144,6 +150,16 @@ func drained(m *mortal) {
 	m.first = false
 	m.start()
 	m.await("create", jobs.OperationSucceededEv)
+	m.publish("delete", jobs.ClusterDelete, shop, map[string]any{})
+	m.await("delete", jobs.OperationSucceededEv)
+}
+
+// rotated gives a cluster new certificates.
+func rotated(m *mortal) {
+	m.publish("create", jobs.ClusterCreate, shop, map[string]any{"nodes": 1, "etcd_members": 1, "memory_mb": 256})
+	m.await("create", jobs.OperationSucceededEv)
+	m.publish("rotate", jobs.ClusterRotate, shop, map[string]any{"certificates": true})
+	m.await("rotate", jobs.OperationSucceededEv)
 	m.publish("delete", jobs.ClusterDelete, shop, map[string]any{})
 	m.await("delete", jobs.OperationSucceededEv)
 }

@@ -37,7 +37,11 @@ func (d *dialer) install(ctx context.Context, s site, k keys, p part) error {
 		return err
 	}
 	pem := slices.Concat(k[certOf(p.name)], k[keyOf(p.name)])
-	if _, err := d.inside(ctx, s, p, installScript, pem, "certificates-"+serial); err != nil {
+	err = d.change("exec install certificate", func() error {
+		_, err := d.inside(ctx, s, p, installScript, pem, "certificates-"+serial)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	switch p.role {
@@ -49,7 +53,10 @@ func (d *dialer) install(ctx context.Context, s site, k keys, p part) error {
 			return err
 		})
 	case roleProxy:
-		_, err = d.inside(ctx, s, p, proxyInstallScript, nil)
+		err = d.change("exec take certificate over", func() error {
+			_, err := d.inside(ctx, s, p, proxyInstallScript, nil)
+			return err
+		})
 	}
 	return err
 }
