@@ -83,10 +83,15 @@ func (s failStore) stepOf(l *jobs.Lease) string {
 	return text
 }
 
+// eventsOf are the types of the events of a commit. That a step was started is
+// told together with its end, or before, as it takes long or not: it is a name of
+// its own only where nothing else is told.
 func eventsOf(sn *jobs.Snapshot) string {
 	var types []string
 	for _, e := range sn.Events {
-		types = append(types, string(e.Type))
+		if e.Type != jobs.StepStarted || len(sn.Events) == 1 {
+			types = append(types, string(e.Type))
+		}
 	}
 	return strings.Join(types, "+")
 }
