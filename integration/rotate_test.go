@@ -35,7 +35,7 @@ func TestCertificatesAreRotated(t *testing.T) {
 	p.must("cluster", "create", "orders", "--nodes", "2", "--etcd-members", "3", "--memory-mb", "512", "--wait")
 	app := openApplication(t, p, "orders")
 	app.mustPrimary("CREATE TABLE rows (id bigint PRIMARY KEY)")
-	r := &rotated{t: t, p: p, app: app}
+	r := &rotation{t: t, p: p, app: app}
 	first, started := r.shown(), r.starts()
 	require.Len(t, first, 3*2+2*2+1, "doors of etcd, nodes and the proxy")
 	session, fresh := r.write(1, true, 20*time.Millisecond), r.write(2, false, 150*time.Millisecond)
@@ -87,15 +87,15 @@ func TestCertificatesAreRotated(t *testing.T) {
 	require.NotEqual(t, started, r.starts())
 }
 
-// rotated is the cluster of the test.
-type rotated struct {
+// rotation is the cluster of the test.
+type rotation struct {
 	t   *testing.T
 	p   *program
 	app *application
 }
 
 // shown are the serial numbers of the certificates at every door of the cluster.
-func (r *rotated) shown() map[string]string {
+func (r *rotation) shown() map[string]string {
 	r.t.Helper()
 	out := map[string]string{}
 	pool := x509.NewCertPool()
@@ -146,7 +146,7 @@ func (r *rotated) shown() map[string]string {
 	return out
 }
 
-func (r *rotated) allNew(before, after map[string]string) {
+func (r *rotation) allNew(before, after map[string]string) {
 	r.t.Helper()
 	require.Len(r.t, after, len(before))
 	for door, serial := range before {
@@ -156,7 +156,7 @@ func (r *rotated) allNew(before, after map[string]string) {
 }
 
 // starts tells since when every container and every PostgreSQL runs.
-func (r *rotated) starts() map[string]string {
+func (r *rotation) starts() map[string]string {
 	r.t.Helper()
 	out := map[string]string{}
 	for _, c := range r.p.containers("orders", "") {
@@ -169,7 +169,7 @@ func (r *rotated) starts() map[string]string {
 }
 
 // isWell waits until nothing is amiss, and replication streams over TLS.
-func (r *rotated) isWell() {
+func (r *rotation) isWell() {
 	r.t.Helper()
 	eventually(r.t, 2*time.Minute, "the cluster to be well", func() error {
 		var now jobs.StatusView
@@ -189,7 +189,7 @@ func (r *rotated) isWell() {
 }
 
 // replica is the container of the node that does not lead.
-func (r *rotated) replica() string {
+func (r *rotation) replica() string {
 	r.t.Helper()
 	for _, c := range r.p.containers("orders", "node") {
 		if mustInside(r.t, c, "psql", "-U", "postgres", "-XAtc", "SELECT pg_is_in_recovery()") == "t" {
@@ -201,7 +201,7 @@ func (r *rotated) replica() string {
 }
 
 // stored compares what is kept of the certificates with what the doors show.
-func (r *rotated) stored(id string, shown map[string]string) {
+func (r *rotation) stored(id string, shown map[string]string) {
 	r.t.Helper()
 	keys, err := store.OpenKeyring(filepath.Join(r.p.dir, "key"))
 	require.NoError(r.t, err)
@@ -230,7 +230,7 @@ type writer struct {
 
 // write begins to write the numbers nth, nth+2, nth+4, …, in one session or with a
 // connection each.
-func (r *rotated) write(nth int, session bool, pace time.Duration) *writer {
+func (r *rotation) write(nth int, session bool, pace time.Duration) *writer {
 	ctx, stop := context.WithCancel(context.Background())
 	r.t.Cleanup(stop)
 	w := &writer{nth: nth, stop: stop}
@@ -261,7 +261,7 @@ func (r *rotated) write(nth int, session bool, pace time.Duration) *writer {
 	return w
 }
 
-func (r *rotated) insert(conn **pgx.Conn, session bool, id int64) (err error) {
+func (r *rotation) insert(conn **pgx.Conn, session bool, id int64) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if *conn == nil {
