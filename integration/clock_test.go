@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -103,7 +102,11 @@ var buildMovedClock = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	source := filepath.Join(runtime.GOROOT(), "src", "time", "time.go")
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask for GOROOT: %w", err)
+	}
+	source := filepath.Join(strings.TrimSpace(string(goroot)), "src", "time", "time.go")
 	now, err := replaceOnce(source, "\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += wallOffset.Load()\n")
 	if err != nil {
 		return "", err
