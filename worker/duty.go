@@ -69,8 +69,11 @@ func (d *duty) run(ctx context.Context) {
 	d.giveUp(ctx) // also what was taken while ctx ended
 }
 
+// take takes or renews the duty. It is not interrupted when ctx ends: a statement
+// that is given up on this side may still be carried out on the other, after the
+// duty was given up, and then nobody would have it until the lease runs out.
 func (d *duty) take(ctx context.Context) (mine bool, err error) {
-	err = within(ctx, d.w.timing.Duty, func(ctx context.Context) error {
+	err = within(context.WithoutCancel(ctx), d.w.timing.Duty, func(ctx context.Context) error {
 		mine, err = d.w.store.TakeDuty(ctx, dutyName, d.w.opt.Name, d.w.timing.Lease)
 		return err
 	})
