@@ -111,7 +111,9 @@ func (e *Engine) createContainer(ctx context.Context, spec ContainerSpec, hash s
 	if err := e.checkSurroundings(ctx, spec); err != nil {
 		return Container{}, err
 	}
-	_, err := e.cli.ContainerCreate(ctx, e.config(spec, hash), e.hostConfig(spec), spec.networking(), nil, spec.Name)
+	call, done := making(ctx, linger)
+	defer done()
+	_, err := e.cli.ContainerCreate(call, e.config(spec, hash), e.hostConfig(spec), spec.networking(), nil, spec.Name)
 	if err = explain(ctx, err); err != nil && !errors.Is(err, ErrConflict) {
 		return Container{}, err
 	}

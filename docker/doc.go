@@ -29,5 +29,6 @@
 // # Errors and time
 //
 // Errors wrap the sentinels of errors.go; no SDK type leaves the package. Every call obeys its context and is also
-// bounded by itself, so an Engine that hangs makes an ErrUnavailable instead of a step that never ends.
+// bounded by itself, so an Engine that hangs makes an ErrUnavailable instead of a step that never ends. A call that makes
+// something is answered before its caller comes back, within reason (making.go).
 package docker

@@ -82,7 +82,9 @@ func (e *Engine) ensureNetwork(ctx context.Context, spec NetworkSpec) (keep netw
 }
 
 func (e *Engine) createNetwork(ctx context.Context, spec NetworkSpec) error {
-	_, err := e.cli.NetworkCreate(ctx, spec.Name, network.CreateOptions{
+	call, done := making(ctx, linger)
+	defer done()
+	_, err := e.cli.NetworkCreate(call, spec.Name, network.CreateOptions{
 		Driver:   "bridge",
 		Internal: spec.Internal,
 		Labels:   e.owned(spec.Labels),

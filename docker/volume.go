@@ -49,7 +49,9 @@ func (e *Engine) ensureVolume(ctx context.Context, spec VolumeSpec) (v volume.Vo
 		return v, err
 	}
 	// The Engine answers a second create of the same name with the volume that exists, so look whose it is.
-	_, err = e.cli.VolumeCreate(ctx, volume.CreateOptions{Name: spec.Name, Labels: e.owned(spec.Labels)})
+	call, done := making(ctx, linger)
+	defer done()
+	_, err = e.cli.VolumeCreate(call, volume.CreateOptions{Name: spec.Name, Labels: e.owned(spec.Labels)})
 	if err != nil {
 		return v, explain(ctx, err)
 	}

@@ -52,6 +52,14 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 // faultsOfDocument tells what a document names and nobody has.
 func faultsOfDocument(text string, tests map[string]string, folders map[string]string, named *int) []string {
 	var faults []string
+	for _, row := range strings.Split(text, "\n|") { // a row of a table speaks of its own tests
+		faults = append(faults, faultsOfRow(row, tests, folders, named)...)
+	}
+	return faults
+}
+
+func faultsOfRow(text string, tests map[string]string, folders map[string]string, named *int) []string {
+	var faults []string
 	last := ""
 	for _, q := range quoted.FindAllStringSubmatch(text, -1) {
 		name := q[1]
