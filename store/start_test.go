@@ -214,6 +214,7 @@ func TestAPrunedRequestIsNotDoneAgain(t *testing.T) {
 		require.True(t, admitted.Duplicate, again.Request.ID)
 	}
 	other := creation("acme", o.RequestID, "other")
+	other.Request.Hash = "another"
 	_, err = db.Admit(ctx, other)
 	var refusal *jobs.Error
 	require.ErrorAs(t, err, &refusal)

@@ -43,7 +43,7 @@ func (c *Catalogue) renew(ctx context.Context, s site, k keys) error {
 	if err != nil {
 		return err
 	}
-	urgency := ends.urgency(c.now())
+	urgency := ends.urgency(c.wall())
 	if urgency == 0 {
 		return nil
 	}

@@ -31,14 +31,12 @@ func later(t *testing.T) (w *world, b *bench, forward func(time.Duration)) {
 	cluster := newCluster("orders", nil)
 	w.clusters[cluster.ID] = cluster
 	var offset time.Duration
-	c, err := New(Deps{
-		Engine: w, State: w, Log: zerolog.Nop(), probe: newAnswers(w),
-		now: func() time.Time {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return time.Now().Add(offset)
-		},
-	})
+	clock := func() time.Time {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return time.Now().Add(offset)
+	}
+	c, err := New(Deps{Engine: w, State: w, Log: zerolog.Nop(), probe: newAnswers(w), now: clock, wall: clock})
 	require.NoError(t, err)
 	b = newBench(t, c, cluster)
 	b.all(createKind())
