@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -77,6 +79,11 @@ func (g *dockerGate) serve(proxy http.Handler, w http.ResponseWriter, r *http.Re
 	g.trap = nil
 	g.mu.Unlock()
 	if tr.late {
+		body, err := io.ReadAll(r.Body) // a suspended worker sends no rest of it
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		tr.suspend()
 		<-tr.open
 	}
