@@ -29,6 +29,7 @@ import (
 //	PGFOREMAN_CHAOS_SEED=17    go test -run 'TestChaos$' -v ./jobs/cluster                 one of them
 //	PGFOREMAN_CHAOS_LOG=1      with the workers' logs
 //	PGFOREMAN_CHAOS_SIDE=8     so many seeds at the same time
+//	PGFOREMAN_CHAOS_BUDGET=30m none is begun after so long
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a PostgreSQL server")
@@ -48,7 +49,8 @@ func TestChaos(t *testing.T) {
 	if only := number("PGFOREMAN_CHAOS_SEED", 0); only > 0 {
 		first, last = only, only
 	}
-	for seed := first; seed <= last; seed++ {
+	budget, _ := time.ParseDuration(os.Getenv("PGFOREMAN_CHAOS_BUDGET"))
+	for seed := first; seed <= last && (budget == 0 || time.Since(sum.began) < budget); seed++ {
 		next <- uint64(seed)
 	}
 	close(next)
