@@ -230,18 +230,5 @@ func (w *workerProcess) clock(request string) (off time.Duration, err error) {
 // eventuallySoon is eventually for what passes quickly.
 func eventuallySoon(t *testing.T, limit time.Duration, what string, check func() error) {
 	t.Helper()
-	deadline := time.After(limit)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("waited %s for %s: %v", limit, what, err)
-		case <-tick.C:
-		}
-	}
+	eventuallyEvery(t, 10*time.Millisecond, limit, what, check)
 }

@@ -240,8 +240,14 @@ func (p *program) eventually(limit time.Duration, what string, check func() erro
 // eventually asks check every 200 ms until it says nil, at most for limit.
 func eventually(t *testing.T, limit time.Duration, what string, check func() error) {
 	t.Helper()
+	eventuallyEvery(t, 200*time.Millisecond, limit, what, check)
+}
+
+// eventuallyEvery is eventually with a pace of its own.
+func eventuallyEvery(t *testing.T, pace, limit time.Duration, what string, check func() error) {
+	t.Helper()
 	deadline := time.After(limit)
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for {
 		err := check()
