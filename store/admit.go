@@ -232,7 +232,7 @@ func insertSteps(ctx context.Context, q *dbsqlc.Queries, operationID string, pla
 
 // Reject records a rejected request and tells operation.rejected; doing it
 // again for the same (tenant, id, hash) changes nothing, nor does rejecting what
-// was admitted: a worker that was suspended after a refusal may wake when another
+// was admitted, however long ago: a worker that was suspended after a refusal may wake when another
 // one has admitted the same message.
 func (s *Store) Reject(ctx context.Context, req jobs.Request, e *jobs.Error) error {
 	req = cleaned(req)
@@ -242,6 +242,10 @@ func (s *Store) Reject(ctx context.Context, req jobs.Request, e *jobs.Error) err
 		}
 		row, err := q.OperationByRequest(ctx, dbsqlc.OperationByRequestParams{Tenant: req.Tenant, RequestID: req.ID})
 		if err == nil && row.RequestHash == req.Hash || err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		past, err := q.PastRequestHashes(ctx, dbsqlc.PastRequestHashesParams{Tenant: req.Tenant, RequestID: req.ID})
+		if err != nil || slices.Contains(past, req.Hash) {
 			return err
 		}
 		raw, err := encode(e)

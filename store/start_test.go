@@ -213,6 +213,13 @@ func TestAPrunedRequestIsNotDoneAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, admitted.Duplicate, again.Request.ID)
 	}
+	var before, after int
+	db.Scan(t, "SELECT count(*) FROM outbox", &before)
+	for _, r := range []jobs.Request{bad.Request, request("acme", o.RequestID, jobs.ClusterCreate, "orders")} {
+		require.NoError(t, db.Reject(ctx, r, &jobs.Error{Code: jobs.CodeInvalid}))
+	}
+	db.Scan(t, "SELECT count(*) FROM outbox", &after)
+	require.Equal(t, before, after, "each had its one fate")
 	other := creation("acme", o.RequestID, "other")
 	other.Request.Hash = "another"
 	_, err = db.Admit(ctx, other)
