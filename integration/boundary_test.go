@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,23 +12,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/vcs-iaas/pgforeman/store/storetest"
 )
 
 // buildFailpoints builds the program with its failure points compiled in.
-var buildFailpoints = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pgforeman-failpoint-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "pgforeman")
-	cmd := exec.Command("go", "build", "-tags", "failpoint", "-o", bin, "../cmd/pgforeman")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the program with failure points: %w\n%s", err, out)
-	}
-	return bin, nil
-})
+var buildFailpoints = sync.OnceValues(func() (string, error) { return build("failpoint", "-tags", "failpoint") })
 
 // TestKilledAtEveryBoundary kills the worker with SIGKILL before and after the
 // commits and side effects of operations on the real Engine, and starts it
@@ -50,8 +36,6 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 	}
 	bin, err := buildFailpoints()
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(bin)) })
-	t.Cleanup(storetest.Stop)
 	checkList(t, bin)
 
 	sum := newKillSummary()

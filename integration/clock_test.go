@@ -1,10 +1,8 @@
 package integration
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -17,49 +15,6 @@ import (
 
 	"github.com/vcs-iaas/pgforeman/jobs"
 )
-
-// overlay is what a program is built with that differs from the source:
-// replaced or added files, by their paths.
-type overlay map[string]string
-
-// build builds the program with an overlay.
-func (o overlay) build(dir string) (string, error) {
-	replace := map[string]string{}
-	for path, content := range o {
-		file := filepath.Join(dir, fmt.Sprintf("%d-%s", len(replace), filepath.Base(path)))
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			return "", err
-		}
-		replace[path] = file
-	}
-	list, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return "", err
-	}
-	listFile := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(listFile, list, 0o600); err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "pgforeman")
-	cmd := exec.Command("go", "build", "-trimpath", "-overlay", listFile, "-o", bin, "../cmd/pgforeman")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the program with an overlay: %w\n%s", err, out)
-	}
-	return bin, nil
-}
-
-// replaceOnce replaces the one place where old stands in a file.
-func replaceOnce(path, old, with string) (string, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	if n := bytes.Count(raw, []byte(old)); n != 1 {
-		return "", fmt.Errorf("%q stands %d times in %s, and must stand once: adapt the test", old, n, path)
-	}
-	return strings.Replace(string(raw), old, with, 1), nil
-}
 
 // movedClock is added to the program: SIGUSR1 puts its wall clock an hour
 // forward, SIGUSR2 two hours back.
@@ -98,10 +53,6 @@ func MoveWallClock(seconds int64) { wallOffset.Add(seconds) }
 
 // buildMovedClock builds the program with a wall clock that can be moved.
 var buildMovedClock = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pgforeman-clock-")
-	if err != nil {
-		return "", err
-	}
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask for GOROOT: %w", err)
@@ -119,7 +70,7 @@ var buildMovedClock = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return overlay{source: now, main: movedClock}.build(dir)
+	return overlay{source: now, main: movedClock}.build("clock")
 })
 
 // TestAClockThatJumpsDoesNoHarm moves the wall clock of a worker an hour

@@ -130,24 +130,7 @@ func TestSmallestCluster(t *testing.T) {
 // leftoversOf lists what is left of a cluster of the program.
 func leftoversOf(t *testing.T, p *program, cluster string) string {
 	t.Helper()
-	var left []string
-	for _, line := range strings.Split(leftovers(t, "io.pgforeman.cluster="+cluster), "\n") {
-		kind, name, ok := strings.Cut(line, " ")
-		if !ok {
-			continue
-		}
-		if docker(t, kind, "inspect", "-f", inspectLabel(kind, "io.pgforeman.instance"), name) == p.instance() {
-			left = append(left, line)
-		}
-	}
-	return strings.Join(left, "\n")
-}
-
-func inspectLabel(kind, label string) string {
-	if kind == "container" {
-		return fmt.Sprintf("{{index .Config.Labels %q}}", label)
-	}
-	return fmt.Sprintf("{{index .Labels %q}}", label)
+	return leftovers(t, "io.pgforeman.instance="+p.instance(), "io.pgforeman.cluster="+cluster)
 }
 
 // killLeader kills the leader's container with SIGKILL and watches what an

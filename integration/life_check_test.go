@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
@@ -23,6 +24,9 @@ const (
 	lawAudit   = "the audit has each acceptance and each end once"
 	lawWorkers = "the worker ends only by its failure point or SIGTERM"
 )
+
+// reaped is what a worker logs when it has removed what an operation had left.
+const reaped = "leftovers of a deleted cluster removed"
 
 // verdicts are what the checks of one pass found.
 type verdicts struct {
@@ -51,6 +55,15 @@ func checkAll(m *mortal, l life) *verdicts {
 	m.checkMessages(v)
 	left := leftovers(m.t, "io.pgforeman.instance="+m.instance)
 	v.check(lawDocker, left == "", "left: %s", left)
+	// Nor was it the reaper who removed it: no worker slept here, so the operation
+	// itself has to find everything.
+	late := ""
+	for line := range strings.Lines(m.log()) {
+		if strings.Contains(line, reaped) {
+			late = line
+		}
+	}
+	v.check(lawDocker, late == "", "removed by the reaper, not by the operation: %s", late)
 	return v
 }
 

@@ -158,19 +158,8 @@ func (m *mortal) remove() {
 	if !m.t.Failed() {
 		return
 	}
-	filter := "label=io.pgforeman.instance=" + m.instance
 	m.t.Logf("log of the worker:\n%s", tail(m.log(), 60))
-	m.t.Logf("containers:\n%s", docker(m.t, "ps", "-a", "--filter", filter))
-	for _, list := range [][]string{{"container", "ls", "-a", "-q"}, {"volume", "ls", "-q"}, {"network", "ls", "-q"}} {
-		for _, id := range strings.Fields(docker(m.t, append(list, "--filter", filter)...)) {
-			if list[0] == "container" {
-				docker(m.t, "logs", "--tail", "15", id)
-				docker(m.t, "rm", "-f", "-v", id)
-			} else {
-				docker(m.t, list[0], "rm", id)
-			}
-		}
-	}
+	removeInstance(m.t, m.instance)
 }
 
 // eventually is the package's, and keeps the worker alive.

@@ -21,21 +21,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// buildOnce builds the program once for all tests of the package.
-var buildOnce = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pgforeman-bin-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "pgforeman")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "../cmd/pgforeman")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: static
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the program: %w\n%s", err, out)
-	}
-	return bin, nil
-})
-
 // program is a "pgforeman dev" under test.
 type program struct {
 	t        *testing.T
@@ -260,33 +245,6 @@ func eventuallyEvery(t *testing.T, pace, limit time.Duration, what string, check
 		case <-tick.C:
 		}
 	}
-}
-
-// docker runs the docker command.
-func docker(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
-	if err != nil {
-		t.Logf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// leftovers lists every container, volume and network with a label.
-func leftovers(t *testing.T, label string) string {
-	t.Helper()
-	filter := "label=" + label
-	var left []string
-	for _, list := range [][]string{
-		{"ps", "-a", "--filter", filter, "--format", "container {{.Names}}"},
-		{"volume", "ls", "--filter", filter, "--format", "volume {{.Name}}"},
-		{"network", "ls", "--filter", filter, "--format", "network {{.Name}}"},
-	} {
-		if out := docker(t, list...); out != "" {
-			left = append(left, out)
-		}
-	}
-	return strings.Join(left, "\n")
 }
 
 // containers gives the names of a cluster's containers, of one role or of all.

@@ -25,10 +25,11 @@ func TestAStuckCopyIsReported(t *testing.T) {
 	leader, replica := startedNode(p, "stuck-1"), startedNode(p, "stuck-2")
 	docker(t, "pause", replica)
 	eventually(t, 2*time.Minute, "the leader to take writes", func() error {
-		if out := docker(t, "exec", leader, "psql", "-U", "postgres", "-Atc", "SELECT pg_is_in_recovery()"); out != "f" {
-			return fmt.Errorf("%s", out)
+		out, err := tryDocker("exec", leader, "psql", "-U", "postgres", "-Atc", "SELECT pg_is_in_recovery()")
+		if err == nil && out != "f" {
+			err = fmt.Errorf("in recovery: %s", out)
 		}
-		return nil
+		return err
 	})
 	// Enough to copy that the copy can be caught in the middle.
 	docker(t, "exec", leader, "psql", "-U", "postgres", "-qc",

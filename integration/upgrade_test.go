@@ -60,18 +60,15 @@ CREATE INDEX operations_priority ON operations (priority, arrival) WHERE state =
 
 // buildNext builds the next release.
 var buildNext = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pgforeman-next-")
-	if err != nil {
-		return "", err
-	}
 	files := overlay{}
 	for path, content := range map[string]string{
 		"../cmd/pgforeman/next.go": nextKind, "../store/migrations/09000_next.sql": nextMigration,
 	} {
-		if path, err = filepath.Abs(path); err != nil {
+		absolute, err := filepath.Abs(path)
+		if err != nil {
 			return "", err
 		}
-		files[path] = content
+		files[absolute] = content
 	}
 	program, err := filepath.Abs("../cmd/pgforeman/program.go")
 	if err != nil {
@@ -82,7 +79,7 @@ var buildNext = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return files.build(dir)
+	return files.build("next")
 })
 
 // TestARollingUpgrade goes from this release to the next while the work goes on:

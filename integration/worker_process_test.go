@@ -21,13 +21,6 @@ import (
 	"github.com/vcs-iaas/pgforeman/worker/natstest"
 )
 
-// TestMain ends the PostgreSQL server that the tests with worker processes share.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	storetest.Stop()
-	os.Exit(code)
-}
-
 // site is what the workers of a production have in common: a NATS server, a
 // state database, a key file, an instance on the Engine. A test has one of its
 // own, and starts on it as many "pgforeman worker" processes as it wants.
@@ -68,26 +61,14 @@ func newSite(t *testing.T) *site {
 // clear removes everything of the site's instance, and says so if there was
 // something.
 func (s *site) clear() {
-	label := "io.pgforeman.instance=" + s.instance()
-	left := leftovers(s.t, label)
+	left := leftovers(s.t, "io.pgforeman.instance="+s.instance())
 	if left == "" {
 		return
 	}
 	if !s.t.Failed() { // a test that failed in the middle leaves what it had
 		s.t.Errorf("left on the Engine:\n%s", left)
 	}
-	s.t.Logf("containers:\n%s", docker(s.t, "ps", "-a", "--filter", "label="+label))
-	for _, kind := range []string{"container", "network", "volume"} {
-		for _, line := range strings.Split(leftovers(s.t, label), "\n") {
-			if of, name, ok := strings.Cut(line, " "); ok && of == kind {
-				force := []string{kind, "rm", name}
-				if kind == "container" {
-					force = []string{"rm", "-f", "-v", name}
-				}
-				docker(s.t, force...)
-			}
-		}
-	}
+	removeInstance(s.t, s.instance())
 }
 
 // workerProcess is a "pgforeman worker".
