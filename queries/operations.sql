@@ -100,3 +100,7 @@ SELECT * FROM requests WHERE operation_id = @operation_id;
 -- name: LockName :exec
 -- Serializes, until the end of the transaction, those who lock the same name.
 SELECT pg_advisory_xact_lock(hashtextextended(@name::text, 0));
+
+-- name: TryLockName :one
+-- LockName that does not wait: false when somebody else has it.
+SELECT pg_try_advisory_xact_lock(hashtextextended(@name::text, 0))::boolean AS locked;

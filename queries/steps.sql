@@ -55,8 +55,10 @@ WITH mine AS (
 UPDATE steps s SET state = 'ready', ready_at = clock_timestamp(), lease_until = NULL FROM mine m WHERE s.id = m.id;
 
 -- name: StepUpdate :batchone
+-- Who runs keeps its lease as it is by now: a heartbeat may have renewed it since
+-- the row was read.
 UPDATE steps SET state = @state, undoing = @undoing, failures = @failures, ready_at = @ready_at, owner = @owner,
-    lease_until = sqlc.narg(lease_until), output = sqlc.narg(output), observation = sqlc.narg(observation),
+    lease_until = CASE WHEN @state::text = 'running' THEN lease_until END, output = sqlc.narg(output), observation = sqlc.narg(observation),
     error = sqlc.narg(error), started_at = sqlc.narg(started_at), finished_at = sqlc.narg(finished_at),
     history = sqlc.narg(history)
 WHERE id = @id AND state = @old_state AND attempt = @old_attempt

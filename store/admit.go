@@ -55,6 +55,15 @@ func (s *Store) Admit(ctx context.Context, a jobs.Admission) (jobs.Admitted, err
 	return admitted, nil
 }
 
+// Seen tells whether the request was admitted or rejected before, however long
+// ago. The same id with other content is a *jobs.Error: request_id_conflict.
+func (s *Store) Seen(ctx context.Context, req jobs.Request) (bool, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	known, _, err := seen(ctx, s.q, cleaned(req))
+	return known, translate(fmt.Sprintf("look for request %q", req.ID), err)
+}
+
 // cleaned makes what a request says fit for columns. The body stays as it came.
 func cleaned(req jobs.Request) jobs.Request {
 	req.Tenant, req.ID, req.Hash, req.Kind = clean(req.Tenant), clean(req.ID), clean(req.Hash), jobs.KindName(clean(string(req.Kind)))

@@ -144,6 +144,29 @@ func TestALeaseTakenOverDuringTheRuleVoidsItsResult(t *testing.T) {
 	require.Equal(t, []string{"operation.accepted", "operation.started"}, types(outbox(t, db.Store, o.ID)))
 }
 
+func TestAWriteKeepsALeaseThatIsRenewedMeanwhile(t *testing.T) {
+	db, ctx := newDB(t), context.Background()
+	o, claimed := running(t, db.Store, "orders")
+	l := claimed[0].Lease
+	require.NoError(t, db.Update(ctx, o.ID, &l, func(s *jobs.Snapshot) error {
+		held, err := db.Renew(ctx, l.Owner, []jobs.Lease{l}, time.Hour)
+		require.NoError(t, err)
+		require.Len(t, held, 1)
+		for _, st := range s.Steps {
+			if st.ID == l.StepID {
+				st.Observation = &jobs.Observation{Message: "half"}
+			}
+		}
+		return nil
+	}))
+	var kept bool
+	db.Scan(t, fmt.Sprintf("SELECT lease_until > now() + interval '30 min' AND observation IS NOT NULL FROM steps WHERE id = %d", l.StepID), &kept)
+	require.True(t, kept, "the write put back the lease that it had read")
+	require.NoError(t, db.Update(ctx, o.ID, &l, succeed(l.StepID)))
+	db.Scan(t, fmt.Sprintf("SELECT lease_until IS NULL FROM steps WHERE id = %d", l.StepID), &kept)
+	require.True(t, kept, "who has ended holds nothing")
+}
+
 func TestAStepClaimedDuringARuleWithoutALeaseIsSeenByItsSecondRun(t *testing.T) {
 	db, ctx := newDB(t), context.Background()
 	o := admit(t, db.Store, creation("acme", "r1", "orders"))

@@ -93,7 +93,9 @@ func (s *Store) tryStart(ctx context.Context, tenant string, ids []string, perTe
 	var refused []error
 	err := s.transact(ctx, "start operations", func(ctx context.Context, q *dbsqlc.Queries) error {
 		started, refused = nil, nil
-		if err := q.LockName(ctx, "start/"+tenant); err != nil {
+		// Whoever has the lock starts these; it may be suspended, and the other
+		// tenants do not wait for that.
+		if locked, err := q.TryLockName(ctx, "start/"+tenant); err != nil || !locked {
 			return err
 		}
 		units, err := load(ctx, q, ids)

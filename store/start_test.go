@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
@@ -78,6 +79,26 @@ func TestAStartThatFailsDoesNotStopTheOthers(t *testing.T) {
 	})
 	require.ErrorContains(t, err, "no")
 	require.Equal(t, 1, n)
+}
+
+// TestATenantThatIsBeingStartedDoesNotStopTheOthers: a worker that is suspended
+// while it starts a tenant's operations has the tenant's lock.
+func TestATenantThatIsBeingStartedDoesNotStopTheOthers(t *testing.T) {
+	db, ctx := newDB(t), context.Background()
+	admit(t, db.Store, creation("acme", "r", "orders"))
+	admit(t, db.Store, creation("globex", "r", "orders"))
+	other, err := pgx.Connect(ctx, db.DSN)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, other.Close(ctx)) }()
+	_, err = other.Exec(ctx, "SELECT pg_advisory_lock(hashtextextended('start/acme', 0))")
+	require.NoError(t, err)
+	n, err := db.StartQueued(ctx, 10, 0, start)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.Equal(t, []string{"r"}, states(t, db.Store, "globex", jobs.OperationRunning))
+	_, err = other.Exec(ctx, "SELECT pg_advisory_unlock_all()")
+	require.NoError(t, err)
+	require.Equal(t, 1, startAll(t, db.Store))
 }
 
 func TestTwoActiveOperationsOfAClusterCannotBe(t *testing.T) {

@@ -245,7 +245,7 @@ func operationParams(before, after dbsqlc.Operation) dbsqlc.OperationUpdateParam
 func stepParams(before, after dbsqlc.Step) dbsqlc.StepUpdateParams {
 	return dbsqlc.StepUpdateParams{
 		State: after.State, Undoing: after.Undoing, Failures: after.Failures, ReadyAt: after.ReadyAt, Owner: after.Owner,
-		LeaseUntil: after.LeaseUntil, Output: after.Output, Observation: after.Observation, Error: after.Error,
+		Output: after.Output, Observation: after.Observation, Error: after.Error,
 		StartedAt: after.StartedAt, FinishedAt: after.FinishedAt, History: after.History,
 		ID: after.ID, OldState: before.State, OldAttempt: before.Attempt,
 	}

@@ -26,27 +26,40 @@ type Chore struct {
 type duty struct {
 	w      *Worker
 	chores []Chore
-	asides asides
+	asides *asides
 }
 
 // asideEvery is how often a foreman steps aside at most: messages of unknown
-// kinds must not keep a pool of workers from having one.
+// kinds must not keep a pool of workers from having one, nor hold up the
+// messages behind them.
 const asideEvery = 5 * time.Minute
 
 // asides says when a foreman steps aside, so that a worker of a newer release
 // can take what this one does not know.
 type asides struct {
-	asked signal
-	last  time.Time
+	asked  signal
+	window time.Duration // how long others have to take over
+
+	mu   sync.Mutex
+	last time.Time // when it was asked first, lately
 }
 
-// due waits for d or until ctx ends; it tells whether to step aside now.
-func (a *asides) due(ctx context.Context, d time.Duration) bool {
-	if !a.asked.wait(ctx, d) || !a.last.IsZero() && time.Since(a.last) < asideEvery {
-		return false
+func newAsides(window time.Duration) *asides { return &asides{asked: newSignal(), window: window} }
+
+// ask asks the foreman to step aside; it tells whether there is any hope that
+// somebody takes over: not when that was tried a while ago, in vain.
+func (a *asides) ask() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ago := time.Since(a.last)
+	switch {
+	case a.last.IsZero() || ago >= asideEvery:
+		a.last = time.Now()
+		a.asked.raise()
+		return true
+	default:
+		return ago < a.window
 	}
-	a.last = time.Now()
-	return true
 }
 
 // run competes for the duty until ctx ends, and then gives it up at once. One
@@ -107,7 +120,7 @@ func (d *duty) hold(ctx context.Context, at time.Time) (aside bool) {
 // renew renews the duty until its context ends, or ends it to step aside.
 func (d *duty) renew(ctx context.Context, stop context.CancelFunc, fence *time.Timer) (aside bool) {
 	for {
-		aside = d.asides.due(ctx, d.w.timing.Duty)
+		aside = d.asides.asked.wait(ctx, d.w.timing.Duty)
 		if ctx.Err() != nil {
 			return false
 		}

@@ -176,11 +176,12 @@ func TestATenantWithFiveHundredOperationsStarvesNobody(t *testing.T) {
 // testUpgrade has an old worker with the foreman's duty meet a request of a kind
 // that only a newer worker knows: the old one leaves request and steps to it.
 func testUpgrade(t *testing.T, w *world) {
-	slow := func(o *Options) { o.Timing.Unknown, o.Timing.Duty = 500*time.Millisecond, 200*time.Millisecond }
+	slow := func(o *Options) { o.Timing.Unknown, o.Timing.Duty = 2*time.Second, 2*time.Second }
 	w.start("old", slow, func(o *Options) { o.Kinds, o.Steps = o.Kinds[:1], o.Steps[:1] })
 	w.send(jobs.ClusterCreate, "r1", "orders", stages("alpha"))
 	w.ends("r1", jobs.OperationSucceeded) // so the old one is the foreman
-	w.start("new", slow)
+	next := w.start("new", func(o *Options) { o.Timing.Duty = 100 * time.Millisecond })
+	w.until("the new one looks for the duty", func() bool { return ready(next.Worker, dependencyDatabase) })
 	w.send(jobs.ClusterDelete, "r2", "orders", stages("alpha beta", "gamma alpha"))
 	w.ends("r2", jobs.OperationSucceeded)
 	for name, st := range w.steps("r2") {

@@ -243,3 +243,29 @@ func testStoreAway(t *testing.T, w *world) {
 	w.events("r3", jobs.OperationRejected)
 	w.takenIn()
 }
+
+// unstartable is a store in which nothing that is queued can be started.
+type unstartable struct {
+	backend
+	on atomic.Bool
+}
+
+func (u *unstartable) StartQueued(ctx context.Context, limit, perTenant int, start Rule) (int, error) {
+	if u.on.Load() {
+		return 0, fmt.Errorf("somebody has a lock: %w", jobs.ErrUnavailable)
+	}
+	return u.backend.StartQueued(ctx, limit, perTenant, start)
+}
+
+// testStartRefused has the starting of operations fail while one goes on: its
+// steps are carried out.
+func testStartRefused(t *testing.T, w *world) {
+	store := &unstartable{backend: w.store}
+	w.on("alpha", func(context.Context, *jobs.Attempt) (jobs.Result, error) {
+		store.on.Store(true)
+		return jobs.Result{}, nil
+	})
+	w.start("one", func(o *Options) { o.Store = store })
+	w.send(jobs.ClusterCreate, "r1", "orders", stages("alpha", "beta"))
+	w.ends("r1", jobs.OperationSucceeded)
+}

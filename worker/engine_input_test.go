@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
@@ -127,6 +129,7 @@ func testRevive(t *testing.T, w *world) {
 	events := w.events("c1", jobs.OperationRejected)
 	require.Equal(t, jobs.CodeUnknownKind, events[0].Data.Error.Code)
 	old.stop()
+	sent := w.requests() + 3 // c2, c3, c4: a worker may not publish requests, and need not
 
 	w.start("new")
 	w.send(jobs.OperationReplay, "c2", "", jobs.ControlSpec{DeadLetterID: byCode[jobs.CodeUnknownKind]})
@@ -137,5 +140,37 @@ func testRevive(t *testing.T, w *world) {
 	require.Equal(t, jobs.CodeUnreadable, events[0].Data.Error.Code)
 	w.send(jobs.OperationDiscard, "c4", "", jobs.ControlSpec{DeadLetterID: byCode[jobs.CodeUnreadable]})
 	w.letters(0)
+	require.Equal(t, []string{"alpha", "beta"}, w.did())
+	require.Equal(t, sent, w.requests())
+}
+
+// requests is how many messages the requests' stream holds.
+func (w *world) requests() uint64 {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s, err := w.js.Stream(ctx, jobs.StreamRequests)
+	require.NoError(w.t, err)
+	return s.CachedInfo().State.Msgs
+}
+
+// testInOrder has a creation go to a foreman that vanishes with it in its hands,
+// while its pull still waits for more: the deletion behind it does not overtake it.
+func testInOrder(t *testing.T, w *world) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	gone := w.start("gone")
+	w.until("the consumer is there", func() bool { _, err := w.js.Consumer(ctx, jobs.StreamRequests, jobs.ConsumerIntake); return err == nil })
+	gone.stop()
+	consumer, err := w.js.Consumer(ctx, jobs.StreamRequests, jobs.ConsumerIntake)
+	require.NoError(t, err)
+	batch, err := consumer.Fetch(16, jetstream.FetchMaxWait(20*time.Second))
+	require.NoError(t, err)
+	w.send(jobs.ClusterCreate, "r1", "orders", stages("alpha"))
+	require.NotNil(t, <-batch.Messages())
+
+	w.send(jobs.ClusterDelete, "r2", "orders", stages("beta"))
+	w.start("next")
+	w.ends("r2", jobs.OperationSucceeded) // a rejection is another end
 	require.Equal(t, []string{"alpha", "beta"}, w.did())
 }

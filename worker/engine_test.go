@@ -39,6 +39,8 @@ var engineTests = map[string]func(t *testing.T, w *world){
 	"conflict":          testConflict,
 	"poison":            testPoison,
 	"revive":            testRevive,
+	"in order":          testInOrder,
+	"start refused":     testStartRefused,
 	"share":             testShare,
 	"vanish":            testVanish,
 	"drain":             testDrain,

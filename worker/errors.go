@@ -10,7 +10,3 @@ var (
 	errStalled = errors.New("no progress")
 	errDrained = errors.New("the worker shuts down")
 )
-
-// errJetStreamAway: a message could not be published now; the request that
-// needs it is held.
-var errJetStreamAway = errors.New("JetStream does not answer")

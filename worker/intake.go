@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
@@ -15,20 +16,21 @@ import (
 
 // intake pulls requests, one at a time and in their order: commit, then ack.
 // A message that is not settled when its worker dies is delivered again, and
-// found to be a duplicate if it had been committed.
+// found to be a duplicate if it had been committed. JetStream gives out no other
+// one until it is settled: a cancel must not overtake its creation because that
+// was given to a worker which has just died.
 type intake struct {
 	w   *Worker
 	log *onceLog
 }
 
 const (
-	intakeBatch = 16
 	// intakeAckWait is how long a dead worker's messages wait for the next.
 	intakeAckWait = 5 * time.Second
-	// unknownTries deliveries of a message that this worker does not know, or
+	// intakeTries deliveries of a message that this worker does not know, or
 	// cannot save, leave other workers the chance to take it; then it is a
-	// dead letter.
-	unknownTries = 5
+	// dead letter. The others wait behind it meanwhile.
+	intakeTries = 3
 )
 
 // verdict is what becomes of a message.
@@ -63,7 +65,7 @@ func (in *intake) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	c, err := in.w.js.CreateOrUpdateConsumer(ctx, jobs.StreamRequests, jetstream.ConsumerConfig{
 		Durable: jobs.ConsumerIntake, Description: "takes requests into the state database",
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: intakeAckWait,
-		MaxAckPending: 4 * intakeBatch, MaxDeliver: -1,
+		MaxAckPending: 1, MaxDeliver: -1,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create consumer %s: %w", jobs.ConsumerIntake, err)
@@ -71,11 +73,12 @@ func (in *intake) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	return c, nil
 }
 
-// fetch pulls one batch and handles it as it comes in.
+// fetch pulls one message and handles it: the pull of a worker that vanished,
+// which JetStream keeps for a while, can take one message with it and no more.
 func (in *intake) fetch(ctx context.Context, consumer jetstream.Consumer) error {
 	pull, cancel := context.WithTimeout(ctx, in.w.timing.Pull)
 	defer cancel()
-	batch, err := consumer.Fetch(intakeBatch, jetstream.FetchContext(pull), jetstream.FetchHeartbeat(in.w.timing.Pull/4))
+	batch, err := consumer.Fetch(1, jetstream.FetchContext(pull), jetstream.FetchHeartbeat(in.w.timing.Pull/4))
 	if err != nil {
 		return fmt.Errorf("pull requests: %w", err)
 	}
@@ -100,16 +103,14 @@ func (in *intake) hold(ctx context.Context, msg jetstream.Msg) (verdict, time.Du
 	wait := newBackOff(100*time.Millisecond, time.Second)
 	for {
 		v, delay, err := in.handle(ctx, msg)
-		if !errors.Is(err, errJetStreamAway) {
-			in.w.health.database(err)
-		}
+		in.w.health.database(err)
 		switch {
 		case err == nil:
 			in.log.works()
 			return v, delay
 		case ctx.Err() != nil:
 			return later, 0
-		case isAway(err), errors.Is(err, errJetStreamAway):
+		case isAway(err):
 			in.log.failed(err)
 			if err := msg.InProgress(); err != nil {
 				in.w.log.Debug().Err(err).Msg("message not held")
@@ -145,9 +146,7 @@ func (in *intake) handle(ctx context.Context, msg jetstream.Msg) (v verdict, del
 	}()
 	ctx, cancel := context.WithTimeout(ctx, in.w.timing.Statement)
 	defer cancel()
-	req, err := jobs.ParseRequest(msg.Subject(), msg.Headers(), msg.Data())
-	kind, known := in.w.rules.kinds[req.Kind]
-
+	req, err := in.read(msg.Subject(), msg.Headers(), msg.Data())
 	var unreadable *jobs.Unreadable
 	var unknown *jobs.UnknownKind
 	switch {
@@ -156,19 +155,35 @@ func (in *intake) handle(ctx context.Context, msg jetstream.Msg) (v verdict, del
 			code: jobs.CodeUnreadable, reason: "the message cannot be read: " + unreadable.Reason})
 	case errors.As(err, &unknown):
 		return in.unknown(ctx, msg, req, unknown)
-	case err != nil:
-		return ack, 0, in.refuse(ctx, req, rejection(withFaultsOfData(err, req, kind)))
-	case !known:
-		return in.unknown(ctx, msg, req, &jobs.UnknownKind{Kind: req.Kind, Version: jobs.Version})
 	}
-	return ack, 0, in.admit(ctx, req, kind)
+	return ack, 0, in.take(ctx, req, err)
+}
+
+// read reads a message. A kind that this worker does not have is a
+// *jobs.UnknownKind, like one that nobody could have.
+func (in *intake) read(subject string, header nats.Header, body []byte) (jobs.Request, error) {
+	req, err := jobs.ParseRequest(subject, header, body)
+	if _, known := in.w.rules.kinds[req.Kind]; err == nil && !known {
+		err = &jobs.UnknownKind{Kind: req.Kind, Version: jobs.Version}
+	}
+	return req, err
+}
+
+// take carries a request of a known kind into the store: as an operation, or,
+// with faults (err, of read), as a rejection.
+func (in *intake) take(ctx context.Context, req jobs.Request, err error) error {
+	kind := in.w.rules.kinds[req.Kind]
+	if err != nil {
+		return in.refuse(ctx, req, withFaultsOfData(err, req, kind))
+	}
+	return in.admit(ctx, req, kind)
 }
 
 // admit decodes the request and admits it, or rejects it.
 func (in *intake) admit(ctx context.Context, req jobs.Request, kind jobs.Kind) error {
 	spec, err := kind.Decode(req)
 	if err != nil {
-		return in.refuse(ctx, req, rejection(err))
+		return in.refuse(ctx, req, jobs.ErrorOf(err, jobs.CodeInvalid))
 	}
 	a := Admission{
 		Request: req, Target: kind.Target, Spec: spec,
@@ -200,6 +215,11 @@ func (in *intake) control(ctx context.Context, a *Admission, turned *string) err
 		return fmt.Errorf("read the control request: %w", err)
 	}
 	if a.Request.Kind == jobs.OperationReplay && spec.DeadLetterID != "" {
+		// What it is about is looked at first: the same request again, or its id
+		// with other content, does nothing.
+		if known, err := in.w.store.Seen(ctx, a.Request); err != nil || known {
+			return err
+		}
 		if err := in.revive(ctx, a.Request, spec.DeadLetterID); err != nil {
 			return err
 		}
@@ -226,7 +246,7 @@ func (in *intake) refuse(ctx context.Context, req jobs.Request, err error) error
 	if errors.As(err, &refusal) || errors.As(err, &faults) {
 		in.w.log.Info().Str("tenant", req.Tenant).Str("request", req.ID).Str("kind", string(req.Kind)).
 			Err(err).Msg("request rejected")
-		if err := in.w.store.Reject(ctx, req, jobs.ErrorOf(err, jobs.CodeInvalid)); err != nil {
+		if err := in.w.store.Reject(ctx, req, rejection(err)); err != nil {
 			return err
 		}
 		in.w.wakes.committed(false)
@@ -252,7 +272,8 @@ func withFaultsOfData(err error, req jobs.Request, kind jobs.Kind) error {
 	return faults
 }
 
-// rejection is a decoder's error as the contract tells it.
+// rejection is why a request is refused, as the contract tells it: for good. The
+// same request sent again is known by its id; only one under a new id is another.
 func rejection(err error) *jobs.Error {
 	e := *jobs.ErrorOf(err, jobs.CodeInvalid)
 	e.Retryable = false

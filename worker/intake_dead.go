@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
@@ -49,11 +48,11 @@ func (in *intake) bury(ctx context.Context, msg jetstream.Msg, l letter) error {
 
 // unknown leaves a message of an unknown kind or version to the other workers:
 // in a rolling upgrade one of them may know it. As only the foreman takes in, it
-// steps aside. After some deliveries the message is a dead letter, which can be
-// replayed when the workers know its kind.
+// steps aside. After some deliveries, or at once when it has stepped aside lately
+// and nobody has taken over, the message is a dead letter, which can be replayed
+// when the workers know its kind.
 func (in *intake) unknown(ctx context.Context, msg jetstream.Msg, req jobs.Request, u *jobs.UnknownKind) (verdict, time.Duration, error) {
-	if delivered(msg) < unknownTries {
-		in.w.aside.raise()
+	if delivered(msg) < intakeTries && in.w.asides.ask() {
 		return later, in.w.timing.Unknown, nil
 	}
 	return ack, 0, in.bury(ctx, msg, letter{
@@ -67,7 +66,7 @@ func (in *intake) unknown(ctx context.Context, msg jetstream.Msg, req jobs.Reque
 // answers: a fault of pgforeman. It is tried again, then kept as a dead letter.
 func (in *intake) giveUp(ctx context.Context, msg jetstream.Msg, code jobs.Code, cause error) (verdict, time.Duration) {
 	in.w.log.Error().Err(cause).Str("subject", msg.Subject()).Msg("request not saved")
-	if delivered(msg) < unknownTries {
+	if delivered(msg) < intakeTries {
 		return later, in.w.timing.Unknown
 	}
 	tenant, kind := addressOf(msg.Subject())
@@ -87,7 +86,7 @@ func (in *intake) giveUp(ctx context.Context, msg jetstream.Msg, code jobs.Code,
 func delivered(msg jetstream.Msg) uint64 {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return unknownTries
+		return intakeTries
 	}
 	return meta.NumDelivered
 }
@@ -102,9 +101,11 @@ func addressOf(subject string) (tenant string, kind jobs.KindName) {
 	return tokens[3], jobs.KindName(tokens[4])
 }
 
-// revive publishes the message of a dead letter that never became an operation
-// anew, if it can be read by now; then it is admitted, or rejected, like any
-// other. A dead letter of an operation is left to the operation's rule.
+// revive takes in the message of a dead letter that never became an operation, if
+// it can be read by now: it is admitted, or rejected, like any other. It happens
+// before the replay itself is kept, which closes the dead letter; a worker that
+// dies in between does it again, and finds the request there. A dead letter of an
+// operation is left to the operation's rule.
 func (in *intake) revive(ctx context.Context, req jobs.Request, id string) error {
 	d, err := in.w.store.DeadLetter(ctx, req.Tenant, id)
 	if errors.Is(err, jobs.ErrNotFound) {
@@ -116,36 +117,16 @@ func (in *intake) revive(ctx context.Context, req jobs.Request, id string) error
 	if d.OperationID != "" || d.State != jobs.DeadOpen {
 		return nil
 	}
-	if err := in.readable(d); err != nil {
-		return err
-	}
-	msg := &nats.Msg{Subject: d.Subject, Data: d.Original, Header: nats.Header{}}
-	for name, values := range d.Header {
-		if !strings.HasPrefix(name, "Nats-") {
-			msg.Header[name] = values
-		}
-	}
-	if _, err := in.w.js.PublishMsg(ctx, msg, jetstream.WithMsgID("replay."+req.Tenant+"."+req.ID)); err != nil {
-		return fmt.Errorf("publish the message of dead letter %s anew: %w: %w", id, errJetStreamAway, err)
-	}
-	return nil
-}
-
-// readable tells whether a buried message would be taken in now.
-func (in *intake) readable(d jobs.DeadLetter) error {
-	again, err := jobs.ParseRequest(d.Subject, d.Header, d.Original)
-	var faults jobs.Faults
-	_, known := in.w.rules.kinds[again.Kind]
-	switch {
-	case errors.As(err, &faults), err == nil && known:
-		return nil
-	case err == nil:
-		err = &jobs.UnknownKind{Kind: again.Kind, Version: jobs.Version}
-	}
-	code := jobs.CodeUnreadable
+	again, err := in.read(d.Subject, d.Header, d.Original)
+	var unreadable *jobs.Unreadable
 	var unknown *jobs.UnknownKind
-	if errors.As(err, &unknown) {
+	code := jobs.CodeUnreadable
+	switch {
+	case errors.As(err, &unknown):
 		code = jobs.CodeUnknownKind
+	case errors.As(err, &unreadable):
+	default:
+		return in.take(ctx, again, err)
 	}
 	return &jobs.Error{Code: code, Message: fmt.Sprintf(
 		"the message of dead letter %s still cannot be taken in: %v; discard it, and let its sender publish it again", d.ID, err)}

@@ -60,16 +60,8 @@ func (m *memStore) Admit(ctx context.Context, a Admission) (Admitted, error) {
 	}
 	defer leave()
 	req := a.Request
-	for _, o := range m.ops {
-		if o.op.Tenant == req.Tenant && o.op.RequestID == req.ID {
-			if o.hash != req.Hash {
-				return Admitted{}, &jobs.Error{Code: jobs.CodeConflict, Message: "conflict"}
-			}
-			return Admitted{Operation: o.op, Duplicate: true}, nil
-		}
-	}
-	if _, known := m.rejected[req.Tenant+"/"+req.ID+"/"+req.Hash]; known {
-		return Admitted{Duplicate: true}, nil
+	if op, known, err := m.seen(req); known || err != nil {
+		return Admitted{Operation: op, Duplicate: known}, err
 	}
 	o := &memOp{hash: req.Hash, req: req, op: jobs.Operation{
 		ID: newID(), Arrival: int64(len(m.ops) + 1), Tenant: req.Tenant, RequestID: req.ID, Kind: req.Kind,
@@ -101,6 +93,29 @@ func (m *memStore) Admit(ctx context.Context, a Admission) (Admitted, error) {
 	m.ops = append(m.ops, o)
 	m.told(&o.op, []jobs.EventDraft{{Type: jobs.OperationAccepted}})
 	return Admitted{Operation: o.op}, nil
+}
+
+func (m *memStore) Seen(ctx context.Context, req jobs.Request) (bool, error) {
+	leave, err := m.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	_, known, err := m.seen(req)
+	return known, err
+}
+
+func (m *memStore) seen(req jobs.Request) (op jobs.Operation, known bool, err error) {
+	for _, o := range m.ops {
+		if o.op.Tenant == req.Tenant && o.op.RequestID == req.ID {
+			if o.hash != req.Hash {
+				return op, false, &jobs.Error{Code: jobs.CodeConflict, Message: "conflict"}
+			}
+			return o.op, true, nil
+		}
+	}
+	_, known = m.rejected[req.Tenant+"/"+req.ID+"/"+req.Hash]
+	return op, known, nil
 }
 
 func (m *memStore) target(a Admission) (*jobs.Cluster, error) {

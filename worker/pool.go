@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"sync"
 	"time"
@@ -49,15 +50,13 @@ func (p *pool) run(ctx, work context.Context) {
 func (p *pool) pass(ctx, work context.Context, busy bool) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.w.timing.Statement)
 	defer cancel()
-	started, err := p.w.store.StartQueued(ctx, startBatch, p.w.opt.PerTenant, p.w.rules.start)
-	if err != nil {
-		return 0, err
-	}
+	started, errStart := p.w.store.StartQueued(ctx, startBatch, p.w.opt.PerTenant, p.w.rules.start)
 	if started > 0 {
 		p.w.wakes.committed(true)
 	}
+	// What cannot be started, whyever, keeps nobody from the steps that are ready.
 	claimed, err := p.claim(ctx, work)
-	if err != nil {
+	if err := errors.Join(errStart, err); err != nil {
 		return 0, err
 	}
 	if p.free() == 0 || !busy && started+claimed == 0 {

@@ -7,7 +7,7 @@ import (
 )
 
 // replay is the rule of operation.replay: a failed operation waits for its turn
-// again. What succeeded stays; what failed has all its attempts anew. One that
+// again. What succeeded stays; all the others have their attempts anew. One that
 // was rolled back begins from the beginning, with its cluster's record revived.
 func (r *rules) replay(s *jobs.Snapshot) error {
 	op := s.Operation
@@ -18,7 +18,7 @@ func (r *rules) replay(s *jobs.Snapshot) error {
 		r.startOver(s)
 	} else {
 		for _, st := range s.Steps {
-			if st.State == jobs.StepFailed {
+			if st.State == jobs.StepFailed || st.State == jobs.StepPending { // as others were given up with them
 				st.State = jobs.StepPending
 				renew(st)
 			}
@@ -127,8 +127,8 @@ func notFailed(op *jobs.Operation, what string) *jobs.Error {
 }
 
 func busy(op *jobs.Operation) *jobs.Error {
-	return &jobs.Error{Code: jobs.CodeClusterBusy, Retryable: true,
-		Message: fmt.Sprintf("cluster %q is being deleted; wait until that has ended", op.Cluster)}
+	return &jobs.Error{Code: jobs.CodeClusterBusy,
+		Message: fmt.Sprintf("cluster %q is being deleted; wait until that has ended, and ask again under a new request id", op.Cluster)}
 }
 
 func because(what, reason string) string {

@@ -93,6 +93,27 @@ func TestLeftBehindStepsWindDown(t *testing.T) {
 	require.Contains(t, s.Dead.Reason, "do alpha orders-1")
 }
 
+func TestAReplayGivesAllOpenStepsTheirAttemptsAnew(t *testing.T) {
+	r := testRules(t)
+	for name, states := range map[string][]jobs.StepState{
+		"one failed, one was given up with it": {jobs.StepSucceeded, jobs.StepFailed, jobs.StepPending},
+		"the operation's time was up":          {jobs.StepSucceeded, jobs.StepPending, jobs.StepPending},
+	} {
+		s := snapshot(jobs.ClusterCreate, states...)
+		s.Operation.State = jobs.OperationFailed
+		for _, st := range s.Steps[1:] {
+			st.Failures, st.Error = 7, &jobs.Error{Code: jobs.CodeUnavailable}
+		}
+		require.NoError(t, r.replay(s), name)
+		require.Equal(t, jobs.StepSucceeded, s.Steps[0].State, name)
+		for _, st := range s.Steps[1:] {
+			require.Equal(t, jobs.StepPending, st.State, name)
+			require.Zero(t, st.Failures, name)
+			require.Nil(t, st.Error, name)
+		}
+	}
+}
+
 func TestReplayIsRefusedWhileTheClusterGoes(t *testing.T) {
 	r := testRules(t)
 	for state, code := range map[jobs.ClusterState]jobs.Code{
@@ -103,6 +124,7 @@ func TestReplayIsRefusedWhileTheClusterGoes(t *testing.T) {
 		var e *jobs.Error
 		require.ErrorAs(t, r.replay(s), &e)
 		require.Equal(t, code, e.Code)
+		require.False(t, e.Retryable, "the same request again would be known by its id")
 		require.Equal(t, jobs.OperationFailed, s.Operation.State)
 	}
 	// A discard has nothing to do where a delete was here before.

@@ -32,6 +32,9 @@ type Store interface {
 	// (request_id_conflict, name_taken, unknown_cluster, unknown_operation,
 	// or what Control returned) and changes nothing.
 	Admit(ctx context.Context, a Admission) (Admitted, error)
+	// Seen tells whether Admit would find the request to be a duplicate; the
+	// same id with other content is a *jobs.Error (request_id_conflict).
+	Seen(ctx context.Context, req jobs.Request) (bool, error)
 	// Reject records a rejected request and tells operation.rejected; doing it
 	// again for the same (tenant, id, hash) changes nothing.
 	Reject(ctx context.Context, req jobs.Request, e *jobs.Error) error

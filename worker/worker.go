@@ -24,7 +24,7 @@ type Worker struct {
 	log    zerolog.Logger
 	rules  *rules
 	wakes  *wakes
-	aside  signal // asks the foreman to step aside
+	asides *asides
 	leases *leases
 	health *health
 }
@@ -48,7 +48,7 @@ func New(opt Options) (*Worker, error) {
 		names = append(names, p.name)
 	}
 	w.health = newHealth(log, names...)
-	w.aside = newSignal()
+	w.asides = newAsides(4 * w.timing.Unknown)
 	w.wakes = newWakes(opt.Name, opt.NATS, log)
 	w.leases = newLeases(opt.Store, opt.Name, opt.Timing, w.health)
 	return w, nil
@@ -74,7 +74,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	p := newPool(w)
 	var fetching, beating sync.WaitGroup
 	spawn(&fetching, func() { p.run(ctx, work) })
-	spawn(&fetching, func() { (&duty{w: w, chores: w.chores(), asides: asides{asked: w.aside}}).run(ctx) })
+	spawn(&fetching, func() { (&duty{w: w, chores: w.chores(), asides: w.asides}).run(ctx) })
 	spawn(&fetching, func() { w.hear(ctx) })
 	for _, p := range w.opt.Probes {
 		spawn(&beating, func() { p.run(beats, w.health, w.timing) })

@@ -131,7 +131,7 @@ func kindOfMethod(m reflect.Method) string {
 
 // onlyRead are the methods of the store that change nothing.
 var onlyRead = map[string]bool{
-	"DeadLetter": true, "Overdue": true, "NextWake": true, "Outbox": true, "Ping": true,
+	"Seen": true, "DeadLetter": true, "Overdue": true, "NextWake": true, "Outbox": true, "Ping": true,
 	"ClusterByName": true, "Clusters": true, "Operation": true, "Operations": true, "DeadLetters": true, "AuditTrail": true,
 	"Cluster": true, "LiveClusters": true, "ClusterStates": true, "Secrets": true, "StagedSecrets": true, "Nodes": true,
 }

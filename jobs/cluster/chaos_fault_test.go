@@ -42,7 +42,7 @@ const (
 // Points of failure: every call that a worker makes, before and after its
 // effect, and both ends of a step.
 var (
-	storePoints = []string{"store.Admit", "store.Reject", "store.Bury", "store.DeadLetter", "store.StartQueued", "store.Claim",
+	storePoints = []string{"store.Admit", "store.Reject", "store.Bury", "store.Seen", "store.DeadLetter", "store.StartQueued", "store.Claim",
 		"store.Renew", "store.Release", "store.Update", "store.Overdue", "store.NextWake", "store.Outbox",
 		"store.Published", "store.TakeDuty", "store.GiveUpDuty"}
 	statePoints = []string{"state.Cluster", "state.LiveClusters", "state.ClusterStates", "state.PutSecretsOnce", "state.Secrets",

@@ -34,6 +34,10 @@ func (g gatedStore) Bury(ctx context.Context, d jobs.DeadLetter) error {
 	return call0(ctx, g.w, "store.Bury", func(ctx context.Context) error { return g.db.Bury(ctx, d) })
 }
 
+func (g gatedStore) Seen(ctx context.Context, req jobs.Request) (bool, error) {
+	return call(ctx, g.w, "store.Seen", func(ctx context.Context) (bool, error) { return g.db.Seen(ctx, req) })
+}
+
 func (g gatedStore) DeadLetter(ctx context.Context, tenant, id string) (jobs.DeadLetter, error) {
 	return call(ctx, g.w, "store.DeadLetter", func(ctx context.Context) (jobs.DeadLetter, error) { return g.db.DeadLetter(ctx, tenant, id) })
 }

@@ -159,10 +159,10 @@ func (b *OperationUpdateBatchResults) Close() error {
 
 const stepUpdate = `-- name: StepUpdate :batchone
 UPDATE steps SET state = $1, undoing = $2, failures = $3, ready_at = $4, owner = $5,
-    lease_until = $6, output = $7, observation = $8,
-    error = $9, started_at = $10, finished_at = $11,
-    history = $12
-WHERE id = $13 AND state = $14 AND attempt = $15
+    lease_until = CASE WHEN $1::text = 'running' THEN lease_until END, output = $6, observation = $7,
+    error = $8, started_at = $9, finished_at = $10,
+    history = $11
+WHERE id = $12 AND state = $13 AND attempt = $14
 RETURNING id
 `
 
@@ -178,7 +178,6 @@ type StepUpdateParams struct {
 	Failures    int32
 	ReadyAt     time.Time
 	Owner       string
-	LeaseUntil  *time.Time
 	Output      []byte
 	Observation []byte
 	Error       []byte
@@ -190,6 +189,8 @@ type StepUpdateParams struct {
 	OldAttempt  int32
 }
 
+// Who runs keeps its lease as it is by now: a heartbeat may have renewed it since
+// the row was read.
 func (q *Queries) StepUpdate(ctx context.Context, arg []StepUpdateParams) *StepUpdateBatchResults {
 	batch := &pgx.Batch{}
 	for _, a := range arg {
@@ -199,7 +200,6 @@ func (q *Queries) StepUpdate(ctx context.Context, arg []StepUpdateParams) *StepU
 			a.Failures,
 			a.ReadyAt,
 			a.Owner,
-			a.LeaseUntil,
 			a.Output,
 			a.Observation,
 			a.Error,

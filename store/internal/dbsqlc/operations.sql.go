@@ -504,3 +504,15 @@ func (q *Queries) RequestInsert(ctx context.Context, arg RequestInsertParams) er
 	)
 	return err
 }
+
+const tryLockName = `-- name: TryLockName :one
+SELECT pg_try_advisory_xact_lock(hashtextextended($1::text, 0))::boolean AS locked
+`
+
+// LockName that does not wait: false when somebody else has it.
+func (q *Queries) TryLockName(ctx context.Context, name string) (bool, error) {
+	row := q.db.QueryRow(ctx, tryLockName, name)
+	var locked bool
+	err := row.Scan(&locked)
+	return locked, err
+}
