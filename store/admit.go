@@ -102,14 +102,8 @@ func seen(ctx context.Context, q *dbsqlc.Queries, req jobs.Request) (bool, jobs.
 
 // admitWork admits a request that has steps.
 func (s *Store) admitWork(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission) (jobs.Operation, error) {
-	if err := s.holdQuota(ctx, q, a); err != nil {
-		return jobs.Operation{}, err
-	}
-	cluster, err := targetCluster(ctx, q, a)
+	cluster, err := s.targetCluster(ctx, q, a)
 	if err != nil {
-		return jobs.Operation{}, err
-	}
-	if err := s.withinQuota(ctx, q, a); err != nil {
 		return jobs.Operation{}, err
 	}
 	plan, err := a.Plan(jobs.PlanInput{
@@ -141,8 +135,8 @@ func accepted(o jobs.Operation) jobs.EventDraft {
 	return jobs.EventDraft{Type: jobs.OperationAccepted, Message: fmt.Sprintf("%s of %s was accepted", o.Kind, o.Cluster)}
 }
 
-// targetCluster makes the cluster, or finds and locks it.
-func targetCluster(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission) (jobs.Cluster, error) {
+// targetCluster makes the cluster, within the tenant's quota, or finds and locks it.
+func (s *Store) targetCluster(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission) (jobs.Cluster, error) {
 	req := a.Request
 	if a.Target == jobs.ExistingCluster {
 		p := dbsqlc.ClusterLockByNameParams{Tenant: req.Tenant, Name: req.Cluster}
@@ -157,6 +151,9 @@ func targetCluster(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission) (jo
 	if err != nil {
 		return jobs.Cluster{}, err
 	}
+	if err := s.holdQuota(ctx, q, req.Tenant); err != nil {
+		return jobs.Cluster{}, err
+	}
 	row, err := q.ClusterInsert(ctx, dbsqlc.ClusterInsertParams{
 		ID: id, Tenant: req.Tenant, Name: req.Cluster, Host: localHost, Spec: a.Spec,
 	})
@@ -164,7 +161,10 @@ func targetCluster(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission) (jo
 		return jobs.Cluster{}, &jobs.Error{Code: jobs.CodeNameTaken, Message: fmt.Sprintf(
 			"a cluster %q exists already; choose another name, or delete that one first", req.Cluster)}
 	}
-	return clusterOf(row), err
+	if err != nil {
+		return jobs.Cluster{}, err
+	}
+	return clusterOf(row), s.withinQuota(ctx, q, req.Tenant, a.Spec, true)
 }
 
 // insertOperation writes the operation, its request and the audit. seq is

@@ -63,7 +63,7 @@ func (s *Store) Renew(ctx context.Context, worker string, leases []jobs.Lease, l
 	for _, l := range leases {
 		p.Ids, p.Attempts = append(p.Ids, l.StepID), append(p.Attempts, int32(l.Attempt))
 	}
-	rows, err := s.q.StepRenew(ctx, p)
+	rows, err := s.qLease.StepRenew(ctx, p)
 	if err != nil {
 		return nil, translate("renew leases", err)
 	}
@@ -88,7 +88,7 @@ func (s *Store) Release(ctx context.Context, leases []jobs.Lease) error {
 		p.Ids, p.Attempts = append(p.Ids, l.StepID), append(p.Attempts, int32(l.Attempt))
 		p.Owners = append(p.Owners, l.Owner)
 	}
-	return translate("release leases", s.q.StepRelease(ctx, p))
+	return translate("release leases", s.qLease.StepRelease(ctx, p))
 }
 
 // NextWake is how long from now until the next step becomes ready or its lease

@@ -59,6 +59,9 @@ func (s *Store) control(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission
 	if row.ClusterID == nil {
 		return nil, &jobs.Error{Code: jobs.CodeTooLate, Message: fmt.Sprintf("operation %s has ended", row.ID)}
 	}
+	if err := s.holdQuota(ctx, q, row.Tenant); err != nil {
+		return nil, err
+	}
 	units, err := load(ctx, q, []string{row.ID})
 	if err != nil {
 		return nil, err
@@ -67,7 +70,15 @@ func (s *Store) control(ctx context.Context, q *dbsqlc.Queries, a jobs.Admission
 	if u == nil {
 		return nil, errStale // pruned meanwhile
 	}
-	return u, u.apply(s, nil, a.Control)
+	if err := u.apply(s, nil, a.Control); err != nil {
+		return nil, err
+	}
+	// The replay of a creation that was rolled back makes its cluster anew.
+	gone := func(r rows) bool { return jobs.ClusterState(r.cluster.State) == jobs.ClusterDeleted }
+	if gone(u.before) && !gone(u.after) {
+		err = s.withinQuota(ctx, q, row.Tenant, u.after.cluster.Spec, false)
+	}
+	return u, err
 }
 
 // tellControl writes the control operation, what it changed (u, nil where it

@@ -10,7 +10,7 @@
 // compares what it left with what was read, and writes the difference with the
 // events in the same transaction. Steps are not locked while the rule runs;
 // each is written by an UPDATE guarded by the state and attempt that were read.
-// Zero rows mean that the step was claimed or renewed meanwhile: the
+// Zero rows mean that the step was claimed meanwhile: the
 // transaction starts anew from what is there now, and an attempt that no longer
 // holds its step gets jobs.ErrLeaseLost.
 //

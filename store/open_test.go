@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/vcs-iaas/pgforeman/jobs"
@@ -101,4 +103,43 @@ func TestAKeyFileThatOthersMayReadIsRefused(t *testing.T) {
 			require.ErrorContains(t, err, "chmod 600")
 		}
 	}
+}
+
+// TestLeasesAreRenewedWhileEverythingElseWaits: questions that fill the pool must
+// not make a worker lose its steps and its duty.
+func TestLeasesAreRenewedWhileEverythingElseWaits(t *testing.T) {
+	db := newDB(t)
+	_, claimed := running(t, db.Store, "orders")
+	s := db.Open(t, store.Options{MaxConns: 2})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	other, err := pgx.Connect(ctx, db.DSN)
+	require.NoError(t, err)
+	defer func() { _ = other.Close(context.Background()) }()
+	tx, err := other.Begin(ctx)
+	require.NoError(t, err)
+	_, err = tx.Exec(ctx, "LOCK TABLE audit IN ACCESS EXCLUSIVE MODE")
+	require.NoError(t, err)
+	var asked sync.WaitGroup
+	for range 4 {
+		asked.Go(func() { _, _ = s.AuditTrail(ctx, "acme", "orders", 10) })
+	}
+	defer asked.Wait()
+	defer cancel()
+	require.Eventually(t, func() bool {
+		var waiting int
+		db.Scan(t, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()", &waiting)
+		return waiting == 2
+	}, 30*time.Second, 20*time.Millisecond)
+
+	soon, done := context.WithTimeout(ctx, 5*time.Second)
+	defer done()
+	held, err := s.Renew(soon, claimed[0].Lease.Owner, []jobs.Lease{claimed[0].Lease}, time.Minute)
+	require.NoError(t, err)
+	require.Len(t, held, 1)
+	mine, err := s.TakeDuty(soon, "foreman", "w1", time.Minute)
+	require.NoError(t, err)
+	require.True(t, mine)
+	require.NoError(t, s.GiveUpDuty(soon, "foreman", "w1"))
+	require.NoError(t, s.Release(soon, []jobs.Lease{claimed[0].Lease}))
 }

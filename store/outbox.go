@@ -40,7 +40,7 @@ func (s *Store) Published(ctx context.Context, ids []int64) error {
 func (s *Store) TakeDuty(ctx context.Context, name, worker string, lease time.Duration) (bool, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	n, err := s.q.DutyTake(ctx, dbsqlc.DutyTakeParams{Name: name, Worker: worker, Lease: lease})
+	n, err := s.qLease.DutyTake(ctx, dbsqlc.DutyTakeParams{Name: name, Worker: worker, Lease: lease})
 	return n == 1, translate("take duty "+name, err)
 }
 
@@ -49,7 +49,7 @@ func (s *Store) TakeDuty(ctx context.Context, name, worker string, lease time.Du
 func (s *Store) GiveUpDuty(ctx context.Context, name, worker string) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	return translate("give up duty "+name, s.q.DutyGiveUp(ctx, dbsqlc.DutyGiveUpParams{Name: name, Worker: worker}))
+	return translate("give up duty "+name, s.qLease.DutyGiveUp(ctx, dbsqlc.DutyGiveUpParams{Name: name, Worker: worker}))
 }
 
 // Prune removes finished operations, settled dead letters, deleted clusters and

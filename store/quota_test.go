@@ -74,3 +74,32 @@ func TestQuotaCountsATenantsLivingClusters(t *testing.T) {
 	db.Exec(t, "UPDATE clusters SET state = 'deleted', deleted_at = now() WHERE name = 'one'")
 	admit(t, s, sized("acme", "three", 1))
 }
+
+func TestTheReplayOfWhatWasRolledBackCountsInTheQuota(t *testing.T) {
+	db, ctx := newDB(t), context.Background()
+	s := db.Open(t, store.Options{Quotas: jobs.Quotas{Default: jobs.Resources{Clusters: 1}}})
+	first := admit(t, s, sized("acme", "one", 1))
+	startAll(t, s)
+	require.NoError(t, s.Update(ctx, first.ID, nil, func(snap *jobs.Snapshot) error {
+		snap.Cluster.State, snap.Cluster.DeletedAt = jobs.ClusterDeleted, &snap.Now
+		return failed(snap)
+	}))
+	second := admit(t, s, sized("acme", "two", 1))
+	replay := control("acme", "replay", jobs.OperationReplay, func(snap *jobs.Snapshot) error {
+		snap.Cluster.State, snap.Cluster.DeletedAt = jobs.ClusterCreating, nil
+		snap.Operation.State, snap.Operation.FinishedAt, snap.Settle = jobs.OperationQueued, nil, jobs.DeadReplayed
+		return nil
+	})
+	replay.TargetOperation = first.ID
+	_, err := s.Admit(ctx, replay)
+	refused(t, err, jobs.CodeQuota)
+	o, _, err := s.Operation(ctx, "acme", first.ID)
+	require.NoError(t, err)
+	require.Equal(t, jobs.OperationFailed, o.State, "a refusal changes nothing")
+
+	require.NoError(t, s.Update(ctx, second.ID, nil, func(snap *jobs.Snapshot) error {
+		snap.Cluster.State, snap.Cluster.DeletedAt = jobs.ClusterDeleted, &snap.Now
+		return end(jobs.OperationCancelled)(snap)
+	}))
+	admit(t, s, replay)
+}

@@ -22,7 +22,7 @@ type Options struct {
 	// Keyring seals the clusters' secrets; without one, only methods that
 	// touch secrets fail.
 	Keyring *Keyring
-	// MaxConns bounds the connections; 0 means 10.
+	// MaxConns bounds the connections, beside two for leases; 0 means 10.
 	MaxConns int
 	// Quotas limit what the clusters of a tenant are given together.
 	Quotas jobs.Quotas
@@ -39,6 +39,8 @@ type Options struct {
 type Store struct {
 	pool    *pgxpool.Pool
 	q       *dbsqlc.Queries
+	leases  *pgxpool.Pool   // beside pool: nothing that is slow makes leases run out
+	qLease  *dbsqlc.Queries // on leases
 	keys    *Keyring
 	quotas  jobs.Quotas
 	source  string
@@ -52,6 +54,10 @@ type Store struct {
 
 // keepAlive finds the end of an idle connection within 25 s.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// leaseConns renew the steps' leases and the duty's, one each, and wait for nothing
+// else that is asked of the database.
+const leaseConns = 2
 
 // pingTimeout bounds the ping of a connection that was idle for a second.
 const pingTimeout = 2 * time.Second
@@ -103,9 +109,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the state database: %w", err)
 	}
+	cfg = cfg.Copy()
+	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = leaseConns, 0, 0
+	leases, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open the state database: %w", err)
+	}
 	running, stop := context.WithCancel(context.Background())
 	s := &Store{
-		pool: pool, q: dbsqlc.New(pool), keys: o.Keyring, quotas: o.Quotas, source: "pgforeman/" + o.Instance,
+		pool: pool, q: dbsqlc.New(pool), leases: leases, qLease: dbsqlc.New(leases), keys: o.Keyring, quotas: o.Quotas, source: "pgforeman/" + o.Instance,
 		timeout: o.CallTimeout, calls: make(chan *call), stop: stop, closed: running.Done(),
 	}
 	for range committers {
@@ -119,6 +132,7 @@ func (s *Store) Close() {
 	s.stop()
 	s.done.Wait()
 	s.pool.Close()
+	s.leases.Close()
 }
 
 // Ping tells whether the database answers.

@@ -53,12 +53,13 @@
 //	a good control request                    | its target changed            | ack  | of the target
 //	faults, a conflict, an unknown cluster, … | rejection                     | ack  | operation.rejected
 //	unreadable: nobody to tell                | dead letter                   | ack  | the dead letter
-//	an unknown kind or version³               | none; after five deliveries a | nak  | the dead letter
-//	                                          | dead letter                   | ack  |
+//	an unknown kind or version³               | none; later a dead letter     | nak  | the dead letter
 //	any, while the database is away           | none                          | held | none
 //
-// ³ after each of them the foreman steps aside (at most every five minutes), so
-// that another worker, perhaps of a newer release, takes the message.
+// ³ the foreman steps aside, so that another worker, perhaps of a newer release,
+// takes the message; where nobody does, it is a dead letter at the third delivery.
+// As the messages behind it wait for that, it happens every five minutes at most:
+// in between such a message is a dead letter at once.
 //
 // # When things fail
 //

@@ -43,6 +43,9 @@ type programOptions struct {
 	Log            zerolog.Logger
 }
 
+// queryConns bounds the connections to the state database for questions.
+const queryConns = 4
+
 // runProgram wires a worker and runs it until ctx ends: the store, the Engine,
 // the catalogue that works with both, the engine that runs the catalogue's
 // steps, the query service and HTTP.
@@ -51,11 +54,20 @@ func runProgram(ctx context.Context, o programOptions) error {
 	if err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, store.Options{DSN: o.DSN, Keyring: o.Keys, Quotas: o.Quotas, MaxConns: o.MaxConns, Instance: o.Instance})
+	settings := store.Options{DSN: o.DSN, Keyring: o.Keys, Quotas: o.Quotas, MaxConns: o.MaxConns, Instance: o.Instance}
+	db, err := store.Open(ctx, settings)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	// Questions have connections of their own: many slow ones wait for each other,
+	// and no step waits for them.
+	settings.MaxConns = queryConns
+	asked, err := store.Open(ctx, settings)
+	if err != nil {
+		return err
+	}
+	defer asked.Close()
 	if err := checkKeys(ctx, db, o.Log); err != nil {
 		return err
 	}
@@ -116,7 +128,7 @@ func runProgram(ctx context.Context, o programOptions) error {
 	})
 	part(func(ctx context.Context) error {
 		return query.Serve(ctx, query.Options{
-			NATS: o.NATS, Store: withFailpointsQuery(db), Inspector: catalogue, Vault: catalogue, Steps: catalogue.Steps(), Version: version,
+			NATS: o.NATS, Store: withFailpointsQuery(asked), Inspector: catalogue, Vault: catalogue, Steps: catalogue.Steps(), Version: version,
 			TrustRequestInfo: o.NATSIdentity, Log: o.Log,
 		})
 	})

@@ -60,7 +60,8 @@ Settings, from the environment:
                                identity of who reads credentials (false)
   PGFOREMAN_DATABASE_URL       state database; or
   PGFOREMAN_DATABASE_URL_FILE  a file that holds it
-  PGFOREMAN_DATABASE_CONNECTIONS  at most so many (10)
+  PGFOREMAN_DATABASE_CONNECTIONS  at most so many for the work (10); six more
+                                  serve leases and questions
   PGFOREMAN_KEY_FILE           key file (see: pgforeman key new); required
   PGFOREMAN_INSTANCE           marks all it makes on the Engine (default)
   PGFOREMAN_WORKER_NAME        its name (host name and process id)
