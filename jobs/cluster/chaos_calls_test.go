@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"strings"
 
 	"github.com/vcs-iaas/pgforeman/docker"
 	"github.com/vcs-iaas/pgforeman/jobs/etcd"
@@ -17,15 +18,24 @@ func (e gatedEngine) Info(ctx context.Context) (docker.Info, error) {
 }
 
 func (e gatedEngine) EnsureNetwork(ctx context.Context, s docker.NetworkSpec) (docker.Network, error) {
-	return call(ctx, e.w, "engine.EnsureNetwork", func(ctx context.Context) (docker.Network, error) { return e.w.sim.host.EnsureNetwork(ctx, s) })
+	return call(ctx, e.w, "engine.EnsureNetwork", func(ctx context.Context) (docker.Network, error) {
+		defer e.w.ensured("network", s.Name)
+		return e.w.sim.host.EnsureNetwork(ctx, s)
+	})
 }
 
 func (e gatedEngine) EnsureVolume(ctx context.Context, s docker.VolumeSpec) (docker.Volume, error) {
-	return call(ctx, e.w, "engine.EnsureVolume", func(ctx context.Context) (docker.Volume, error) { return e.w.sim.host.EnsureVolume(ctx, s) })
+	return call(ctx, e.w, "engine.EnsureVolume", func(ctx context.Context) (docker.Volume, error) {
+		defer e.w.ensured("volume", s.Name)
+		return e.w.sim.host.EnsureVolume(ctx, s)
+	})
 }
 
 func (e gatedEngine) EnsureContainer(ctx context.Context, s docker.ContainerSpec) (docker.Container, error) {
-	return call(ctx, e.w, "engine.EnsureContainer", func(ctx context.Context) (docker.Container, error) { return e.w.sim.host.EnsureContainer(ctx, s) })
+	return call(ctx, e.w, "engine.EnsureContainer", func(ctx context.Context) (docker.Container, error) {
+		defer e.w.ensured("container", s.Name)
+		return e.w.sim.host.EnsureContainer(ctx, s)
+	})
 }
 
 func (e gatedEngine) Container(ctx context.Context, name string) (docker.Container, error) {
@@ -55,11 +65,56 @@ func (e gatedEngine) Inventory(ctx context.Context, l docker.Labels) (docker.Inv
 }
 
 func (e gatedEngine) Remove(ctx context.Context, inv docker.Inventory) error {
-	return call0(ctx, e.w, "engine.Remove", func(ctx context.Context) error { return e.w.sim.host.Remove(ctx, inv) })
+	return call0(ctx, e.w, "engine.Remove", func(ctx context.Context) error {
+		if ctx.Value(reaping{}) != nil {
+			e.w.sim.judge(inv)
+		}
+		return e.w.sim.host.Remove(ctx, inv)
+	})
 }
 
 func (e gatedEngine) Watch(ctx context.Context, l docker.Labels) <-chan docker.Event {
 	return e.w.sim.host.Watch(ctx, l)
+}
+
+// reaping marks the context of the reaper.
+type reaping struct{}
+
+// ensured notes who made a thing last, or made sure that it was there: a worker that
+// was suspended once may have come too late with it.
+func (w *simWorker) ensured(kind, name string) {
+	w.sim.mu.Lock()
+	defer w.sim.mu.Unlock()
+	w.sim.late[kind+" "+name] = w.slept.Load()
+}
+
+// judge looks at what the reaper is about to remove: only what came too late may
+// have been left by the operation that was to remove it.
+func (s *sim) judge(inv docker.Inventory) {
+	s.mu.Lock()
+	var left []string
+	for kind, list := range map[string][]docker.Object{"container": inv.Containers, "network": inv.Networks, "volume": inv.Volumes} {
+		for _, o := range list {
+			if !s.late[kind+" "+o.Name] {
+				left = append(left, kind+" "+o.Name)
+			}
+		}
+	}
+	s.mu.Unlock()
+	if len(left) > 0 {
+		s.violate(invOrphans, "an operation left it to the reaper: %s", strings.Join(left, ", "))
+	}
+}
+
+// judged is the host to somebody whose removals are judged.
+type judged struct {
+	*simHost
+	sim *sim
+}
+
+func (j judged) Remove(ctx context.Context, inv docker.Inventory) error {
+	j.sim.judge(inv)
+	return j.simHost.Remove(ctx, inv)
 }
 
 // gatedProbe is one worker's way to what runs on the host.
@@ -100,7 +155,10 @@ func (g gatedProbe) settle(ctx context.Context, s site, k keys, node string) err
 }
 
 func (g gatedProbe) install(ctx context.Context, s site, k keys, p part) error {
-	return call0(ctx, g.w, "probe.install", func(ctx context.Context) error { return g.w.sim.parts.install(ctx, s, k, p) })
+	return call0(ctx, g.w, "probe.install", func(ctx context.Context) error {
+		defer g.w.ensured("certificate", s.ID)
+		return g.w.sim.parts.install(ctx, s, k, p)
+	})
 }
 
 func (g gatedProbe) served(ctx context.Context, s site, k keys, p part) ([]string, error) {

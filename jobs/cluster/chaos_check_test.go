@@ -53,6 +53,9 @@ func (s *sim) verify() {
 		s.t.Errorf("seed %d: look at the world: %v", s.seed, err)
 	}
 	s.check(invWorkersUp, 1)
+	if missing := s.plan.unlisted(); len(missing) > 0 {
+		s.t.Errorf("calls without a point of failure in points(): %v", missing)
+	}
 }
 
 func (s *sim) gather(ctx context.Context) (f facts, err error) {
@@ -188,7 +191,7 @@ func (s *sim) verifySecrets(f facts) {
 // verifyWorld compares the host and what is kept of clusters with the clusters'
 // records.
 func (s *sim) verifyWorld(ctx context.Context) error {
-	c, err := New(Deps{Engine: s.host, State: s.db.Store, Log: zerolog.Nop(), probe: s.parts})
+	c, err := New(Deps{Engine: judged{s.host, s}, State: s.db.Store, Log: zerolog.Nop(), probe: s.parts})
 	if err != nil {
 		return err
 	}

@@ -67,6 +67,7 @@ func (s *sim) verifyWhole(ctx context.Context, at site, inv docker.Inventory) {
 			s.violate(invComplete, "of the ready cluster %s (%s) the part %s does not answer", at.Name, at.ID, p.name)
 		}
 	}
+	s.verifyCertificates(ctx, at, k)
 	is := map[string]bool{}
 	for _, name := range strings.Split(inv.String(), ", ") {
 		is[name] = true
@@ -74,5 +75,27 @@ func (s *sim) verifyWhole(ctx context.Context, at site, inv docker.Inventory) {
 	if !maps.Equal(want, is) {
 		s.violate(invComplete, "the ready cluster %s (%s) has %v, not %v", at.Name, at.ID,
 			slices.Sorted(maps.Keys(is)), slices.Sorted(maps.Keys(want)))
+	}
+}
+
+// verifyCertificates checks that every part shows the certificate that is kept
+// for it. A worker that slept may have come with an older one, which is as good.
+func (s *sim) verifyCertificates(ctx context.Context, at site, k keys) {
+	s.mu.Lock()
+	slept := s.late["certificate "+at.ID]
+	s.mu.Unlock()
+	if slept {
+		return
+	}
+	for _, p := range at.parts() {
+		want, err := k.serial(p.name)
+		if err != nil {
+			s.violate(invComplete, "of the ready cluster %s (%s) the certificate of %s cannot be read: %v", at.Name, at.ID, p.name, err)
+			continue
+		}
+		shown, err := s.parts.served(ctx, at, k, p)
+		if err != nil || len(shown) != 1 || shown[0] != want {
+			s.violate(invComplete, "of the ready cluster %s (%s) the part %s shows %v (%v), not %s", at.Name, at.ID, p.name, shown, err, want)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,10 @@ const (
 	faultClock  fault = "clock jumped"            // one worker's, by an hour
 )
 
+// allFaults are those that many seeds together must have seen.
+var allFaults = []fault{faultError, faultLost, faultDelay, faultHang, faultFail, faultPanic, faultKill, faultFreeze, faultDB, faultCut,
+	faultNATS, faultDocker, faultCrash, faultLate, faultTwice, faultOther, faultPoison, faultOrder, faultDrain, faultBehind, faultSelf, faultClock}
+
 // Points of failure: every call that a worker makes, before and after its
 // effect, and both ends of a step.
 var (
@@ -46,11 +51,13 @@ var (
 		"store.Renew", "store.Release", "store.Update", "store.Overdue", "store.NextWake", "store.Outbox",
 		"store.Published", "store.TakeDuty", "store.GiveUpDuty"}
 	statePoints = []string{"state.Cluster", "state.LiveClusters", "state.ClusterStates", "state.PutSecretsOnce", "state.Secrets",
-		"state.AllocatePorts", "state.ReallocatePort", "state.ForgetCluster", "state.SaveNodes", "state.Nodes", "state.TellFacts"}
+		"state.AllocatePorts", "state.ReallocatePort", "state.ForgetCluster", "state.SaveNodes", "state.Nodes", "state.TellFacts",
+		"state.StageSecrets", "state.StagedSecrets", "state.AdoptSecrets", "state.DropStagedSecrets", "state.Operations"}
 	enginePoints = []string{"engine.Info", "engine.EnsureNetwork", "engine.EnsureVolume", "engine.EnsureContainer",
-		"engine.Container", "engine.Containers", "engine.Inventory", "engine.Remove"}
+		"engine.Container", "engine.Containers", "engine.StartContainer", "engine.PutFiles", "engine.Inventory", "engine.Remove"}
 	probePoints = []string{"probe.etcdHealth", "probe.etcdAuth", "probe.leader", "probe.isPrimary", "probe.settle",
-		"probe.replication", "probe.databases", "probe.answerer", "probe.write", "probe.read"}
+		"probe.replication", "probe.databases", "probe.answerer", "probe.write", "probe.read", "probe.revoke", "probe.status",
+		"probe.members", "probe.receiver", "probe.basebackups", "probe.install", "probe.served"}
 	workPoints = []string{"step.begin", "step.end", "nats.write"}
 	// sorePoints are where a death or a sleep does most harm: they are chosen
 	// as often as all the others.
@@ -153,6 +160,20 @@ func boundary(i int) string {
 	all := points()
 	i = 7 * i % (2 * len(all)) // neighbours are far apart, so that few seeds see all parts
 	return all[i/2] + []string{before, after}[i%2]
+}
+
+// unlisted are calls that were made at points which points does not have: no
+// worker would ever die there.
+func (p *plan) unlisted() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var missing []string
+	for point := range p.calls {
+		if !slices.Contains(points(), point) {
+			missing = append(missing, point)
+		}
+	}
+	return missing
 }
 
 func boundaries() int { return 2 * len(points()) }

@@ -100,6 +100,9 @@ const (
 	invWorkersUp = "workers stay up"
 )
 
+var invariants = []string{invLost, invTwice, invSettled, invPath, invOne, invOrder, invShare, invFence, invEnd, invTakeOver, invOnce, invStage,
+	invSeq, invEvents, invDead, invOrphans, invComplete, invSecrets, invWorkersUp}
+
 // next says which states may follow an operation's state.
 var follows = map[string][]string{
 	"":          {"queued", "succeeded"}, // a control request is done as it is accepted

@@ -44,8 +44,10 @@ func one[T any](rng *rand.Rand, list []T) T { return list[rng.IntN(len(list))] }
 func (p *portal) next() {
 	dice := p.rng.IntN(100)
 	switch {
-	case len(p.sent) < 3 || dice < 38:
+	case len(p.sent) < 3 || dice < 34:
 		p.create()
+	case dice < 40:
+		p.request(jobs.ClusterRotate, one(p.rng, simTenants), one(p.rng, simClusters), map[string]any{"certificates": true})
 	case dice < 54:
 		p.request(jobs.ClusterDelete, one(p.rng, simTenants), one(p.rng, simClusters), map[string]any{})
 	case dice < 66:

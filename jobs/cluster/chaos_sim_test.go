@@ -41,6 +41,7 @@ type sim struct {
 	made       int
 	workers    []*simWorker
 	secrets    map[string]string // value → name
+	late       map[string]bool   // what a worker made last that had slept
 	ranAt      map[runKey]time.Time
 	leases     map[jobs.Lease]string   // → operation/step
 	held       []*heldBack             // calls that are late
@@ -78,7 +79,7 @@ type violation struct{ invariant, text string }
 func newSim(t *testing.T, seed uint64) *sim {
 	s := &sim{
 		t: t, seed: seed, began: time.Now(), host: newSimHost(),
-		secrets: map[string]string{}, ranAt: map[runKey]time.Time{}, pending: map[string][]struckAt{},
+		secrets: map[string]string{}, late: map[string]bool{}, ranAt: map[runKey]time.Time{}, pending: map[string][]struckAt{},
 		leases: map[jobs.Lease]string{}, askedAt: map[attemptOf]time.Time{},
 		seen: map[fault]*faultStat{}, checked: map[string]int{}, struckAt: map[string]bool{},
 	}

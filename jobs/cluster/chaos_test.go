@@ -56,6 +56,37 @@ func TestChaos(t *testing.T) {
 	close(next)
 	side.Wait()
 	t.Log(sum.String())
+	if sum.seeds >= enoughSeeds && !t.Failed() {
+		sum.triedAll(t)
+	}
+}
+
+// enoughSeeds together have to see everything.
+const enoughSeeds = 40
+
+// triedAll fails when the seeds together left something out: what is not tried is
+// not known to hold.
+func (m *summary) triedAll(t *testing.T) {
+	t.Helper()
+	for _, f := range allFaults {
+		if m.faults[f] == nil {
+			t.Errorf("no seed had %q", f)
+		}
+	}
+	for _, invariant := range invariants {
+		if m.checked[invariant] == 0 {
+			t.Errorf("nothing was checked for %q", invariant)
+		}
+	}
+	late := 0
+	for _, f := range []fault{faultSelf, faultBehind} {
+		if sum := m.faults[f]; sum != nil {
+			late += sum.times
+		}
+	}
+	if late < 2*m.seeds {
+		t.Errorf("%d results came too late in %d seeds: too few", late, m.seeds)
+	}
 }
 
 func number(variable string, otherwise int) int {

@@ -37,6 +37,7 @@ type simWorker struct {
 	made chan struct{} // closed when it runs
 	done chan struct{} // closed when it has ended
 
+	slept  atomic.Bool  // at least once
 	jumped atomic.Int64 // by how much its clock is wrong
 
 	mu   sync.Mutex
@@ -117,6 +118,7 @@ func (w *simWorker) engine() (*worker.Worker, error) {
 
 // reap is the reaper at a faster pace.
 func (w *simWorker) reap(ctx context.Context, c *Catalogue) error {
+	ctx = context.WithValue(ctx, reaping{}, true)
 	for ctx.Err() == nil {
 		_ = c.reap(ctx, map[string]bool{}) // the next round tries again
 		w.pause(ctx, 300*time.Millisecond)
@@ -240,6 +242,7 @@ func (w *simWorker) strike(d death, where string) {
 			w.sim.violate(invWorkersUp, "%v", err)
 		}
 	case d.fault == faultFreeze && w.gate.freeze(d.sleep, d.light):
+		w.slept.Store(true)
 		w.fell(faultFreeze, where)
 	}
 }
