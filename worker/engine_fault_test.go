@@ -114,12 +114,15 @@ func testVanish(t *testing.T, w *world) {
 	require.Equal(t, 2, receive(t, begun))
 	t.Logf("the step runs elsewhere after %s", time.Since(at))
 	w.ends("r1", jobs.OperationSucceeded)
-	cut.cut.Store(false)
 	st := w.steps("r1")["alpha"]
 	require.Equal(t, "two", st.Owner)
 	require.JSONEq(t, `"from the living"`, string(st.Output))
 	w.send(jobs.ClusterCreate, "r2", "other", stages("beta")) // intake has moved too
 	w.ends("r2", jobs.OperationSucceeded)
+	cut.cut.Store(false)
+	err := w.store.Update(t.Context(), w.operation("r1").ID, &jobs.Lease{OperationID: w.operation("r1").ID, StepID: st.ID, Owner: "one", Attempt: 1},
+		func(*jobs.Snapshot) error { return nil })
+	require.ErrorIs(t, err, jobs.ErrLeaseLost)
 	inOrder(t, w.events("r1", jobs.OperationSucceededEv))
 }
 
@@ -155,6 +158,30 @@ func testDrain(t *testing.T, w *world) {
 	w.ends("r1", jobs.OperationSucceeded)
 	w.send(jobs.ClusterCreate, "r2", "other", stages("beta")) // the duty was handed over too
 	w.ends("r2", jobs.OperationSucceeded)
+}
+
+// testDrainFinishes stops a worker that has time: the step that runs goes on for
+// longer than a lease, keeps it, and ends where it began.
+func testDrainFinishes(t *testing.T, w *world) {
+	g := newGate()
+	w.on("alpha", g.step)
+	one := w.start("one", func(o *Options) { o.Grace = patience })
+	w.send(jobs.ClusterCreate, "r1", "orders", stages("alpha", "beta"))
+	g.wait(t)
+	w.start("two")
+	one.kill()
+	w.send(jobs.ClusterCreate, "r2", "other", stages("beta"))
+	w.ends("r2", jobs.OperationSucceeded)
+	require.Equal(t, "two", w.steps("r2")["beta"].Owner, "who stops begins nothing")
+	began := time.Now()
+	w.until("a lease would have run out", func() bool { return time.Since(began) > defaultTiming().Lease+time.Second })
+	close(g.open)
+	w.ends("r1", jobs.OperationSucceeded)
+	one.stop()
+	st := w.steps("r1")["alpha"]
+	require.Equal(t, "one", st.Owner)
+	require.Equal(t, 1, st.Attempt)
+	require.Equal(t, "two", w.steps("r1")["beta"].Owner)
 }
 
 // testNATSRestart stops NATS: steps go on, events wait, requests are taken in
@@ -229,6 +256,7 @@ func testStoreAway(t *testing.T, w *world) {
 	one := w.start("one", func(o *Options) { o.Store = away })
 	w.send(jobs.ClusterCreate, "r1", "orders", stages("alpha"))
 	g.wait(t)
+	w.takenIn()
 	away.away.Store(true)
 	close(g.open)
 	w.send(jobs.ClusterCreate, "r2", "other", stages("beta"))
@@ -236,6 +264,7 @@ func testStoreAway(t *testing.T, w *world) {
 	w.until("the worker sees that the database is away", func() bool { return !ready(one.Worker, dependencyDatabase) })
 	require.Equal(t, jobs.OperationRunning, w.operation("r1").State)
 	require.Empty(t, w.operation("r2").ID)
+	require.EqualValues(t, 2, w.unsettled(), "neither is acked")
 	away.away.Store(false)
 	w.ends("r1", jobs.OperationSucceeded)
 	w.ends("r2", jobs.OperationSucceeded)

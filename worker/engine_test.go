@@ -44,6 +44,7 @@ var engineTests = map[string]func(t *testing.T, w *world){
 	"share":             testShare,
 	"vanish":            testVanish,
 	"drain":             testDrain,
+	"drain finishes":    testDrainFinishes,
 	"upgrade":           testUpgrade,
 	"nats restart":      testNATSRestart,
 	"store away":        testStoreAway,
@@ -129,13 +130,13 @@ func testSnoozes(t *testing.T, w *world) {
 }
 
 func testStalls(t *testing.T, w *world) {
-	w.timeout = time.Second
+	w.timeout = 3 * time.Second
 	w.retry.Attempts = 2
 	w.on("alpha", func(ctx context.Context, a *jobs.Attempt) (jobs.Result, error) {
 		// Progress moves the deadline: this goes on for longer than the timeout.
 		for i := range 15 {
 			a.Progress(jobs.Observation{Message: fmt.Sprintf("%d of 15", i+1), Done: int64(i + 1), Total: 15})
-			pause(ctx, 100*time.Millisecond)
+			pause(ctx, 300*time.Millisecond)
 			if ctx.Err() != nil {
 				return jobs.Result{}, jobs.Permanent(errors.New("ended although it made progress"))
 			}
@@ -265,7 +266,7 @@ func testOverdue(t *testing.T, w *world) {
 	w.on("alpha", g.step)
 	w.start("one", func(o *Options) { o.Timing.Sweep = 50 * time.Millisecond })
 	data := stages("alpha", "beta")
-	data.TimeoutSeconds = 1
+	data.TimeoutSeconds = 5
 	w.send(jobs.ClusterCreate, "r1", "orders", data)
 	g.wait(t)
 	op := w.ends("r1", jobs.OperationFailed)
