@@ -38,11 +38,12 @@ type mortal struct {
 	po       *portal
 	life     life
 
-	cmd    *exec.Cmd
-	exited chan struct{}
-	died   time.Time // when it killed itself
-	again  time.Time // when it was started again
-	first  bool      // the process with the failure point is the one that runs
+	cmd     *exec.Cmd
+	exited  chan struct{}
+	died    time.Time // when it killed itself
+	again   time.Time // when it was started again
+	foreman string    // who had the duty by then
+	first   bool      // the process with the failure point is the one that runs
 }
 
 // startMortal starts a worker for a life, with the environment that says where
@@ -111,6 +112,7 @@ func (m *mortal) live() {
 			m.t.Fatalf("the worker ended by itself: %s", m.cmd.ProcessState)
 		}
 		m.first, m.died = false, time.Now()
+		m.db.Scan(m.t, "SELECT coalesce(max(worker), '') FROM duties", &m.foreman)
 		m.start()
 		m.again = time.Now()
 	default:
@@ -127,6 +129,7 @@ func (m *mortal) wasKilled() bool {
 func (m *mortal) stop() {
 	m.t.Helper()
 	for {
+		m.succeeded()
 		_ = m.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 		select {
 		case <-m.exited:
@@ -137,18 +140,25 @@ func (m *mortal) stop() {
 			require.Truef(m.t, m.cmd.ProcessState.Success(), "the worker's end: %s", m.cmd.ProcessState)
 			return
 		}
-		var before string
-		m.db.Scan(m.t, "SELECT coalesce(max(worker), '') FROM duties", &before)
 		m.live()
-		m.eventually(time.Minute, "the next worker to have the duty", func() error {
-			var now string
-			m.db.Scan(m.t, "SELECT coalesce(max(worker), '') FROM duties WHERE lease_until > now()", &now)
-			if now == "" || now == before {
-				return fmt.Errorf("it is with %q", now)
-			}
-			return nil
-		})
 	}
+}
+
+// succeeded waits, when the worker has died, until the next one has the duty: one
+// that is drained before holds nothing that it could give up.
+func (m *mortal) succeeded() {
+	m.t.Helper()
+	if m.first {
+		return
+	}
+	m.eventually(time.Minute, "the next worker to have the duty", func() error {
+		var now string
+		m.db.Scan(m.t, "SELECT coalesce(max(worker), '') FROM duties WHERE lease_until > now()", &now)
+		if now == "" || now == m.foreman {
+			return fmt.Errorf("it is with %q", now)
+		}
+		return nil
+	})
 }
 
 // remove ends the worker and removes what a failed test has left.

@@ -77,7 +77,7 @@ func TestStreamsDeleted(t *testing.T) {
 	}
 	require.Equal(t, jobs.EventTypeName(jobs.OperationSucceededEv), lastOperationEvent(po.told("create")))
 	require.Empty(t, leftoversOf(t, s.program, "orders"))
-	s.allPublished(t)
+	s.quiet()
 	s.storedToTheEnd(t, ctx, po, "create")
 	require.True(t, w.running(), "the worker stays up")
 	require.NoError(t, w.ready())

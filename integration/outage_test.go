@@ -62,7 +62,7 @@ const (
 	// logLimit is how many lines a worker may log from the beginning of an outage
 	// until it is ready again, whatever its length; two of them are about the
 	// dependency, the others about what it held up.
-	logLimit = 10
+	logLimit = 15
 )
 
 // outageLength is longer than leases, fences and the limits of statements.
@@ -256,20 +256,7 @@ func (tr *trial) check(t *testing.T) {
 	require.True(t, tr.deleted, "the cluster is deleted")
 	tr.portal.checkOrder("delete")
 	require.Empty(t, leftoversOf(t, tr.site.program, "orders"))
-	tr.site.allPublished(t)
-}
-
-// allPublished waits until nothing waits to be published.
-func (s *site) allPublished(t *testing.T) {
-	t.Helper()
-	eventually(t, time.Minute, "every event to be published", func() error {
-		var waiting int
-		s.db.Scan(t, "SELECT count(*) FROM outbox", &waiting)
-		if waiting > 0 {
-			return fmt.Errorf("%d wait", waiting)
-		}
-		return nil
-	})
+	tr.site.quiet()
 }
 
 // count counts the lines that have all the parts.
