@@ -62,7 +62,7 @@ const (
 	// logLimit is how many lines a worker may log from the beginning of an outage
 	// until it is ready again, whatever its length; two of them are about the
 	// dependency, the others about what it held up.
-	logLimit = 15
+	logLimit = 10
 )
 
 // outageLength is longer than leases, fences and the limits of statements.

@@ -217,10 +217,11 @@ func (in *intake) control(ctx context.Context, a *Admission, turned *string) err
 	if a.Request.Kind == jobs.OperationReplay && spec.DeadLetterID != "" {
 		// What it is about is looked at first: the same request again, or its id
 		// with other content, does nothing.
-		if known, err := in.w.store.Seen(ctx, a.Request); err != nil || known {
-			return err
+		known, err := in.w.store.Seen(ctx, a.Request)
+		if err == nil && !known {
+			err = in.revive(ctx, a.Request, spec.DeadLetterID)
 		}
-		if err := in.revive(ctx, a.Request, spec.DeadLetterID); err != nil {
+		if err != nil {
 			return err
 		}
 	}
