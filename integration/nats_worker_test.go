@@ -26,6 +26,7 @@ type natsWorker struct {
 	t       *testing.T
 	bin     string
 	d       *natsDeployment
+	db      *storetest.DB
 	logFile string
 	files   string // folder of seeds and certificates
 }
@@ -40,7 +41,7 @@ func startNATSWorker(t *testing.T, d *natsDeployment, env ...string) *natsWorker
 	bin, err := buildOnce()
 	require.NoError(t, err)
 	db := storetest.New(t)
-	w := &natsWorker{t: t, bin: bin, d: d, files: t.TempDir(), logFile: filepath.Join(t.TempDir(), "worker.log")}
+	w := &natsWorker{t: t, bin: bin, d: d, db: db, files: t.TempDir(), logFile: filepath.Join(t.TempDir(), "worker.log")}
 	line, err := store.NewKey()
 	require.NoError(t, err)
 	w.file("key", []byte(line))

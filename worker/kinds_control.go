@@ -65,7 +65,7 @@ func (r *rules) controls(reason string) map[jobs.KindName]Rule {
 }
 
 // settleUnreadable settles the dead letter of a message that never became an
-// operation: discarded, or replayed after intake has published it anew.
+// operation: discarded, or replayed after intake has taken it in.
 func settleUnreadable(s *jobs.Snapshot, kind jobs.KindName) error {
 	settled := map[jobs.KindName]jobs.DeadLetterState{
 		jobs.OperationReplay: jobs.DeadReplayed, jobs.OperationDiscard: jobs.DeadDiscarded,

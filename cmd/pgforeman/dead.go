@@ -87,7 +87,7 @@ func deadReplayCommand(f *front) *cobra.Command {
 		Use:   "replay ID",
 		Short: "Replay a dead letter, once its cause is mended",
 		Long: `Replays a dead letter: a failed operation goes on from the step that failed, what
-succeeded is not done again; an unreadable message is published anew. Waits for
+succeeded is not done again; a message that no worker knew is taken in. Waits for
 the end of the operation: exit code 1 when it fails again. ID is the dead
 letter's, or its operation's.`,
 		Example: "  pgforeman dead replay 0192f0c4-…",
@@ -103,7 +103,7 @@ letter's, or its operation's.`,
 					target: target, want: jobs.OperationSucceededEv, done: "operation " + target.ID + " has succeeded",
 				}
 				if target.ID == "" {
-					r.done = "the message is published anew; its own events tell what becomes of it"
+					r.done = "the message was taken in; its own events tell what becomes of it"
 				}
 				return f.control(ctx, c, p, r, flags)
 			})
