@@ -132,6 +132,7 @@ func testRevive(t *testing.T, w *world) {
 	w.send(jobs.OperationReplay, "c1", "", jobs.ControlSpec{DeadLetterID: byCode[jobs.CodeUnknownKind]})
 	events := w.events("c1", jobs.OperationRejected)
 	require.Equal(t, jobs.CodeUnknownKind, events[0].Data.Error.Code)
+	require.Contains(t, events[0].Data.Error.Message, "upgrade the workers")
 	old.stop()
 	sent := w.requests() + 3 // c2, c3, c4: a worker may not publish requests, and need not
 

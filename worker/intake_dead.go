@@ -120,14 +120,14 @@ func (in *intake) revive(ctx context.Context, req jobs.Request, id string) error
 	again, err := in.read(d.Subject, d.Header, d.Original)
 	var unreadable *jobs.Unreadable
 	var unknown *jobs.UnknownKind
-	code := jobs.CodeUnreadable
+	code, advice := jobs.CodeUnreadable, "discard it, and let its sender publish it again"
 	switch {
 	case errors.As(err, &unknown):
-		code = jobs.CodeUnknownKind
+		code, advice = jobs.CodeUnknownKind, "upgrade the workers and replay it then, or discard it"
 	case errors.As(err, &unreadable):
 	default:
 		return in.take(ctx, again, err)
 	}
 	return &jobs.Error{Code: code, Message: fmt.Sprintf(
-		"the message of dead letter %s still cannot be taken in: %v; discard it, and let its sender publish it again", d.ID, err)}
+		"the message of dead letter %s still cannot be taken in: %v; %s", d.ID, err, advice)}
 }
